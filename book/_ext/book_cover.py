@@ -1,0 +1,210 @@
+"""The cover's figure: the model that the book builds, each part linked to the chapter that builds it.
+
+It is drawn here, as SVG inside the page, so that it takes the colours of the light or dark theme, stays
+sharp at every size, and can be read aloud and followed by keyboard. In a page: the directive
+`{book-cover}`, without content.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from math import exp
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+from sphinx.writers.html5 import HTML5Translator
+
+WIDTH, HEIGHT = 460, 668
+LEFT, RIGHT = 80, 360  # the boxes of the model
+MIDDLE = (LEFT + RIGHT) / 2
+STREAM = 112  # the residual stream runs up here
+INNER_LEFT, INNER_RIGHT = 150, 344  # the boxes beside it, in a block
+TEXT = "To be"  # five positions
+
+# Each chapter's page, and what a screen reader says of the link.
+CHAPTERS = {
+    1: ("01_tokens", "tokens"),
+    2: ("02_data", "data"),
+    3: ("03_embeddings", "embeddings"),
+    4: ("04_positions", "positions"),
+    5: ("05_attention", "attention"),
+    6: ("06_decoder", "the decoder block"),
+    7: ("07_gpt", "the whole GPT"),
+    8: ("08_gpt2", "the released GPT-2"),
+    9: ("09_training", "training"),
+    10: ("10_sampling", "sampling"),
+}
+
+DESCRIPTION = (
+    "From bottom to top: text is cut into tokens. Each token becomes a vector, and its position adds another. "
+    "The sum passes through L decoder blocks. Each block adds to it, first, the result of causal attention, "
+    "in which a position sees itself and the past only, and then the result of a feed-forward network. "
+    "The output head gives a probability to every possible next token. On the right, one token is sampled and "
+    "appended to the text, and the loop begins again. On the left, training compares the probabilities with "
+    "what really came next in the data."
+)
+
+
+def words(x: float, y: float, content: str, kind: str = "label", anchor: str = "middle") -> str:
+    """A line of text."""
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+
+
+def upward(x: float, y: float, content: str) -> str:
+    """A line of text that reads from bottom to top, centred on (x, y)."""
+    place = f'transform="translate({x:g} {y:g}) rotate(-90)"'
+    return f'<text {place} class="note" text-anchor="middle">{escape(content)}</text>'
+
+
+def box(x: float, y: float, width: float, height: float, kind: str = "part") -> str:
+    """A rectangle with soft corners."""
+    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" class="{kind}"/>'
+
+
+def flow(steps: str, arrow: bool = True) -> str:
+    """A line along SVG path steps, with an arrowhead at its end."""
+    return f'<path d="{steps}" class="flow"' + (' marker-end="url(#cover-arrow)"/>' if arrow else "/>")
+
+
+def plus(x: float, y: float) -> str:
+    """The sign for adding to the residual stream."""
+    circle = f'<circle cx="{x:g}" cy="{y:g}" r="9" class="plus"/>'
+    return circle + f'<path d="M{x - 5:g} {y:g}h10M{x:g} {y - 5:g}v10" class="flow"/>'
+
+
+def chapter(number: int, addresses: Mapping[int, str], x: float, y: float, *drawn: str) -> str:
+    """What belongs to a chapter, as one link, with the chapter's number in a disc at (x, y)."""
+    label = f"Chapter {number}: {CHAPTERS[number][1]}"
+    disc = f'<circle cx="{x:g}" cy="{y:g}" r="13" class="disc"/>' + words(x, y + 5, str(number), "number")
+    return f'<a href="{escape(addresses[number])}" aria-label="{escape(label)}">{"".join(drawn)}{disc}</a>'
+
+
+def causal_triangle(x: float, y: float, size: float) -> str:
+    """Which position (row) sees which (column): computed as the model computes it."""
+    positions = range(len(TEXT))
+    return "".join(
+        f'<rect x="{x + key * size:g}" y="{y + query * size:g}" width="{size - 2:g}" height="{size - 2:g}" '
+        f'class="{"seen" if key <= query else "unseen"}"/>'
+        for query in positions
+        for key in positions
+    )
+
+
+def probabilities(x: float, y: float, width: float, height: float) -> str:
+    """Bars that stand on (x, y): the softmax of some scores."""
+    scores = [exp(score) for score in (0.2, 1.1, 0.4, 2.6, 0.7, 1.9, 0.1, 1.3, 0.9, 0.3)]
+    step = width / len(scores)
+    return "".join(
+        f'<rect x="{x + place * step:.1f}" y="{y - height * score / max(scores):.1f}" width="{step - 5:g}" '
+        f'height="{height * score / max(scores):.1f}" class="seen"/>'
+        for place, score in enumerate(scores)
+    )
+
+
+def cover(addresses: Mapping[int, str]) -> str:
+    """The figure as SVG.
+
+    Args:
+        addresses: for the number of each chapter, the address of its page.
+    """
+    inner, inner_middle = INNER_RIGHT - INNER_LEFT, (INNER_LEFT + INNER_RIGHT) / 2
+    tokens = "".join(
+        box(MIDDLE - 98 + 40 * position, 596, 36, 30, "token")
+        + words(MIDDLE - 80 + 40 * position, 616, "␣" if letter == " " else letter, "code")
+        for position, letter in enumerate(TEXT)
+    )
+    attention = (
+        box(INNER_LEFT, 322, inner, 128)
+        + words(INNER_LEFT + 10, 380, "causal", anchor="start")
+        + words(INNER_LEFT + 10, 400, "attention", anchor="start")
+        + causal_triangle(INNER_RIGHT - 104, 342, 18)
+    )
+    parts = [
+        # the two loops beside the model
+        flow(f"M{MIDDLE + 104:g} 54H416V611H{MIDDLE + 104:g}"),
+        upward(438, 440, "append it, and go on"),
+        upward(438, 190, "sample a token"),
+        flow(f"M{MIDDLE - 104:g} 611H30V54H{MIDDLE - 104:g}"),
+        upward(14, 420, "what really came next"),
+        upward(14, 160, "compare, improve"),
+        # the model as a whole, then its parts from the bottom up
+        box(66, 100, 308, 474, "frame whole"),
+        chapter(7, addresses, 66, 100, words(86, 124, "the whole GPT", "note", "start")),
+        chapter(8, addresses, 374, 100, words(354, 124, "GPT-2’s weights", "note", "end")),
+        chapter(1, addresses, MIDDLE - 98, 596, tokens),
+        words(MIDDLE, 650, "text, cut into tokens", "note"),
+        flow("M138 594V566"),
+        flow("M292 594V566"),
+        chapter(3, addresses, LEFT, 520, box(LEFT, 522, 122, 40), words(LEFT + 61, 547, "embedding")),
+        chapter(4, addresses, RIGHT, 520, box(RIGHT - 122, 522, 122, 40), words(RIGHT - 61, 547, "position")),
+        flow(f"M292 522V504H{STREAM + 13}"),
+        chapter(
+            6,
+            addresses,
+            RIGHT,
+            196,
+            box(LEFT, 196, RIGHT - LEFT, 288, "frame"),
+            words(INNER_LEFT, 220, "decoder block, L times", "label", "start"),
+            box(INNER_LEFT, 236, inner, 46),
+            words(inner_middle, 264, "feed-forward"),
+        ),
+        flow(f"M{STREAM} 522V176"),
+        flow(f"M{STREAM} 468H{inner_middle:g}V454"),
+        flow(f"M{STREAM} 304H{inner_middle:g}V286"),
+        chapter(5, addresses, INNER_RIGHT, 322, attention),
+        flow(f"M{INNER_LEFT} 386H{STREAM + 13}"),
+        flow(f"M{INNER_LEFT} 259H{STREAM + 13}"),
+        plus(STREAM, 504),
+        plus(STREAM, 386),
+        plus(STREAM, 259),
+        box(LEFT, 136, RIGHT - LEFT, 36),
+        words(MIDDLE, 159, "norm, output head"),
+        # what comes out
+        flow(f"M{MIDDLE:g} 136V92"),
+        probabilities(MIDDLE - 98, 66, 200, 52),
+        flow(f"M{MIDDLE - 100:g} 66H{MIDDLE + 100:g}", arrow=False),
+        words(MIDDLE, 84, "a probability for every next token", "note"),
+        chapter(2, addresses, 30, 550),
+        chapter(9, addresses, 30, 250),
+        chapter(10, addresses, 416, 310),
+    ]
+    return (
+        f'<svg class="book-cover" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" '
+        'aria-labelledby="cover-title" aria-describedby="cover-description">'
+        '<title id="cover-title">The model that this book builds, part by part</title>'
+        f'<desc id="cover-description">{escape(DESCRIPTION)}</desc>'
+        '<defs><marker id="cover-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" class="head"/></marker></defs>'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+class CoverNode(nodes.General, nodes.Element):
+    """Stands for the figure until the addresses of the chapters are known."""
+
+
+class CoverDirective(SphinxDirective):
+    """`{book-cover}`: the figure at this place."""
+
+    def run(self) -> list[nodes.Node]:
+        return [CoverNode(docname=self.env.docname)]
+
+
+def visit_cover(translator: HTML5Translator, node: CoverNode) -> None:
+    """Write the figure into the page. A chapter that is not in the book is an error."""
+    builder, here = translator.builder, node["docname"]
+    folder = here.rpartition("/")[0]
+    pages = {number: f"{folder}/{page}".lstrip("/") for number, (page, _) in CHAPTERS.items()}
+    if missing := sorted(set(pages.values()) - builder.env.found_docs):
+        raise ValueError(f"the cover links to {', '.join(missing)}, not in the book; see _toc.yml and CHAPTERS")
+    addresses = {number: builder.get_relative_uri(here, page) for number, page in pages.items()}
+    translator.body.append(f'<figure class="book-cover">{cover(addresses)}</figure>')
+    raise nodes.SkipNode
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_node(CoverNode, html=(visit_cover, None))
+    app.add_directive("book-cover", CoverDirective)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,64 @@
+"""Small repairs to what the theme and the other extensions write.
+
+* The gated solutions of sphinx-exercise all carry the same id; here each gets its own.
+* The bibliography's entries have a role that is no longer a role; what they are in is a list.
+* The site's front door, `index.html`, leads to the cover with a page that has a language, a title and a
+  link, for those whose browser does not follow it by itself.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+FRONT_DOOR = """\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="refresh" content="0; url={address}">
+<title>{title}</title>
+</head>
+<body><main><h1>{title}</h1><p><a href="{address}">Open the book</a></p></main></body>
+</html>
+"""
+
+
+class GiveSolutionsTheirOwnIds(SphinxPostTransform):
+    """Number what sphinx-exercise calls `solution-content` in every solution of a page."""
+
+    default_priority = 900
+
+    def run(self, **kwargs: object) -> None:
+        sections = [node for node in self.document.findall(nodes.section) if "solution-content" in node["ids"]]
+        for number, section in enumerate(sections, start=1):
+            section["ids"] = [f"solution-content-{number}"]
+
+
+def make_list_of_citations(
+    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: object
+) -> None:
+    """Call the entries of a bibliography what the list around them needs: list items."""
+    if "body" in context:
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+def write_front_door(app: Sphinx, exception: Exception | None) -> None:
+    """Write `index.html` where the book's first page has another name."""
+    root = app.config.root_doc
+    if exception is None and app.builder.name == "html" and root != "index":
+        page = FRONT_DOOR.format(title=escape(app.config.html_title), address=escape(f"{root}.html"))
+        Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_post_transform(GiveSolutionsTheirOwnIds)
+    app.connect("html-page-context", make_list_of_citations)
+    app.connect("build-finished", write_front_door)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,77 @@
+"""The repository's address, from one place to wherever the book shows it.
+
+`_config.yml` names the address and the branch (`repository.url`, `repository.branch`). Where GitHub's
+runners build the book, the repository that is being built takes their place, so that a fork publishes
+right links without an edit. The theme's buttons, the Colab links, the links of exported cells and the
+words `{{ repository }}` and `{{ branch }}` in Markdown pages all follow from here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from sphinx.application import Sphinx
+from sphinx.config import Config
+
+BRANCH_PREFIX = "refs/heads/"
+
+
+def address(url: str, branch: str, environment: Mapping[str, str]) -> tuple[str, str]:
+    """The address and branch that links should use.
+
+    Args:
+        url: the address that `_config.yml` names.
+        branch: the branch that `_config.yml` names.
+        environment: environment variables. `GITHUB_REPOSITORY` (`owner/name`) replaces the address,
+            on the server `GITHUB_SERVER_URL` (default `https://github.com`). `GITHUB_REF` replaces the
+            branch if it is one: a pull request or a tag is not a place that readers can edit or open.
+
+    Returns:
+        The address without a slash at its end, and the branch.
+
+    Raises:
+        ValueError: if `GITHUB_REPOSITORY` is not of the form `owner/name`.
+    """
+    repository = environment.get("GITHUB_REPOSITORY", "")
+    if repository:
+        if repository.count("/") != 1 or not all(repository.split("/")):
+            raise ValueError(f"GITHUB_REPOSITORY is {repository!r}; give it as owner/name, or unset it")
+        server = environment.get("GITHUB_SERVER_URL") or "https://github.com"
+        url = f"{server.rstrip('/')}/{repository}"
+        reference = environment.get("GITHUB_REF", "")
+        if reference.startswith(BRANCH_PREFIX):
+            branch = reference.removeprefix(BRANCH_PREFIX)
+    return url.rstrip("/"), branch
+
+
+def source_address(config: Config, path: str) -> str:
+    """Where a reader sees a file of the repository, `path` counting from its root."""
+    return f"{config.book_repository_url}/blob/{config.book_repository_branch}/{path}"
+
+
+def settle_address(app: Sphinx, config: Config) -> None:
+    """Put the address where the theme and the other extensions look for it."""
+    options = config.html_theme_options
+    url, branch = address(options["repository_url"], options["repository_branch"], os.environ)
+    options.update(repository_url=url, repository_branch=branch, repository_provider="github")
+    config.book_repository_url, config.book_repository_branch = url, branch
+
+
+def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Replace `{{ repository }}` and `{{ branch }}`, in code blocks too, in pages that are no notebooks."""
+    if not str(app.env.doc2path(docname)).endswith(".ipynb"):
+        source[0] = (
+            source[0]
+            .replace("{{ repository }}", app.config.book_repository_url)
+            .replace("{{ branch }}", app.config.book_repository_branch)
+        )
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    # "env": pages are read again when the address changes.
+    app.add_config_value("book_repository_url", "", "env", [str])
+    app.add_config_value("book_repository_branch", "", "env", [str])
+    app.connect("config-inited", settle_address, priority=100)
+    app.connect("source-read", fill_in)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
