@@ -1,0 +1,30 @@
+# Every target sets up what it needs and can be run again; `python3 tools/run.py TARGET` does the same without make.
+# ARGS are handed on: make demo ARGS="--steps 100", make notebooks ARGS=book/05_attention.ipynb
+
+PYTHON ?= python3
+ARGS ?=
+TARGETS := demo test lint wheel book pytest export notebooks gpu bench constraints clean distclean
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help $(TARGETS)
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+demo: ## set up, train a small GPT on Shakespeare, sample from it
+test: ## set up, run every test
+lint: ## check style, format and types
+wheel: ## run the chapters with the built wheel, outside the checkout
+book: ## render the book into build/book
+pytest: ## run the tests proper, without the chapters
+export: ## write the package's modules from the chapters
+notebooks: ## execute the chapters in place, store their outputs
+gpu: ## run the tests that need CUDA, write build/gpu.json
+bench: ## time training against other packages
+constraints: ## resolve the pinned versions anew
+clean: ## remove what was built
+distclean: ## remove what was built and .venv
+
+$(TARGETS):
+	@$(PYTHON) tools/run.py $@ $(ARGS)

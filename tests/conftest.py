@@ -1,0 +1,36 @@
+"""For every test: drawing without windows, and visible skips for what this machine lacks."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+import torch
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+HUB = "huggingface.co"
+
+
+def hub_answers() -> bool:
+    """Whether the Hugging Face hub can be reached."""
+    try:
+        socket.create_connection((HUB, 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU or the hub where there is none, and say so."""
+    if not torch.cuda.is_available():
+        mark(items, "gpu", pytest.mark.skip(reason="no CUDA device on this machine"))
+    if any("network" in item.keywords for item in items) and not hub_answers():
+        mark(items, "network", pytest.mark.skip(reason=f"{HUB} cannot be reached"))
+
+
+def mark(items: list[pytest.Item], name: str, marker: pytest.MarkDecorator) -> None:
+    """Put a marker on every test that carries the marker `name`."""
+    for item in items:
+        if item.get_closest_marker(name):
+            item.add_marker(marker)

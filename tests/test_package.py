@@ -1,0 +1,153 @@
+"""The package as users get it: what the wheel holds, what an import does, the README's examples."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import inspect
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+
+import mini_gpt
+
+ROOT = Path(__file__).resolve().parent.parent
+
+IMPORT_QUIETLY = """
+import json, os, sys, warnings
+import torch
+
+def state():
+    return [str(torch.get_default_dtype()), torch.get_num_threads(), torch.initial_seed(),
+            torch.get_rng_state().tolist(), torch.is_grad_enabled(), sorted(os.environ)]
+
+warnings.filterwarnings("error", module=r"mini_gpt(\\..*)?$")
+before = state()
+import mini_gpt
+unchanged = state() == before
+with open(sys.argv[1], "w") as report:
+    json.dump({"unchanged": unchanged, "modules": sorted(sys.modules)}, report)
+"""
+
+
+@pytest.fixture(scope="module")
+def import_report(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What `import mini_gpt` did in a fresh interpreter with an empty home folder."""
+    folder = tmp_path_factory.mktemp("import")
+    home, report = folder / "home", folder / "report.json"
+    home.mkdir()
+    variables = {**os.environ, "HOME": str(home), "USERPROFILE": str(home), "PYTHONPATH": str(ROOT)}
+    variables |= {"PYTHONDONTWRITEBYTECODE": "1", "XDG_CACHE_HOME": str(home / "cache")}
+    command = [sys.executable, "-c", IMPORT_QUIETLY, str(report)]
+    done = subprocess.run(command, cwd=home, env=variables, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    written = sorted(str(path.relative_to(home)) for path in home.rglob("*"))
+    printed = done.stdout + done.stderr
+    return {**json.loads(report.read_text()), "printed": printed, "written": written}
+
+
+def test_import_is_silent(import_report: dict[str, Any]) -> None:
+    assert import_report["printed"] == ""
+
+
+def test_import_writes_nothing(import_report: dict[str, Any]) -> None:
+    assert import_report["written"] == []
+
+
+def test_import_leaves_torch_as_it_was(import_report: dict[str, Any]) -> None:
+    assert import_report["unchanged"] is True
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "IPython",
+        "huggingface_hub",
+        "matplotlib",
+        "tiktoken",
+        "tqdm.notebook",
+        "transformers",
+        "tyro",
+    ],
+)
+def test_import_leaves_out_what_only_some_need(module: str, import_report: dict[str, Any]) -> None:
+    assert module not in import_report["modules"]
+
+
+@pytest.mark.parametrize("name", mini_gpt.__all__)
+def test_public_name_is_there_and_explained(name: str) -> None:
+    thing = getattr(mini_gpt, name)
+    assert inspect.getdoc(thing), f"mini_gpt.{name} has no docstring"
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    assert mini_gpt.__version__ == importlib.metadata.version("mini-gpt")
+
+
+@pytest.fixture(scope="module")
+def wheel_names(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The files in a freshly built wheel."""
+    wheel_chapters = importlib.import_module("wheel_chapters")
+    with zipfile.ZipFile(wheel_chapters.build_wheel(tmp_path_factory.mktemp("wheel"))) as archive:
+        return set(archive.namelist())
+
+
+def test_wheel_holds_every_module_and_the_type_marker(wheel_names: set[str]) -> None:
+    expected = {path.relative_to(ROOT).as_posix() for path in (ROOT / "mini_gpt").rglob("*.py")}
+    assert expected | {"mini_gpt/py.typed"} <= wheel_names
+
+
+def test_wheel_holds_nothing_else(wheel_names: set[str]) -> None:
+    package = {name for name in wheel_names if name.startswith("mini_gpt/")}
+    assert {Path(name).suffix for name in package} == {".py", ".typed"}
+    assert {Path(name).parts[0].rpartition(".")[2] for name in wheel_names - package} == {
+        "dist-info"
+    }
+
+
+def pins() -> dict[str, str]:
+    """The pinned version of each package, on this Python and this system."""
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = [Requirement(line) for line in lines if not line.startswith("#")]
+    return {
+        canonicalize_name(pin.name): str(pin.specifier).removeprefix("==")
+        for pin in pinned
+        if pin.marker is None or pin.marker.evaluate()
+    }
+
+
+def direct_dependencies() -> dict[str, Requirement]:
+    """What pyproject.toml asks for by name, extras included."""
+    requirements = map(Requirement, importlib.metadata.requires("mini-gpt") or [])
+    return {canonicalize_name(r.name): r for r in requirements if r.name != "mini-gpt"}
+
+
+@pytest.mark.parametrize("name", sorted(direct_dependencies()))
+def test_what_runs_is_what_is_pinned(name: str) -> None:
+    pinned = pins()[name]
+    assert Version(importlib.metadata.version(name)).public == pinned
+    assert direct_dependencies()[name].specifier.contains(pinned)
+
+
+def test_pins_name_no_place_and_no_build() -> None:
+    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+    assert not re.search(r"://|\s@\s|^-|/|\+", text, re.MULTILINE)
+
+
+def test_readme_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})

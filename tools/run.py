@@ -1,0 +1,171 @@
+"""Do one of the project's jobs, from any state of the checkout: set up what it needs, then run it.
+
+    python3 tools/run.py demo          (Windows: py tools/run.py demo)
+
+`make NAME` does the same as `python3 tools/run.py NAME`. What follows the name is handed to the
+command that does the work: `tools/run.py demo --steps 100`, `tools/run.py pytest -m "not browser"`.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import environment
+
+ROOT = environment.ROOT
+PINS_HEADER = """\
+# The tested environment, exactly: Python 3.10 to 3.13, on Linux, macOS and Windows.
+# Written by `make constraints`; pins say what to install if it is needed, they install nothing.
+"""
+CLEANED = [
+    "build",
+    "dist",
+    "book/_build",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+]
+
+
+def demo(*arguments: str) -> int:
+    """Train a small GPT on Shakespeare, report its loss, sample from it; all in runs/demo."""
+    mini_gpt = script(environment.prepare("demo"), "mini-gpt")
+    job = ["train", "--corpus", "shakespeare", "--out", "runs/demo", "--sample-characters", "400"]
+    return call(mini_gpt, *job, *arguments)
+
+
+def test() -> int:
+    """Every test: lint, the chapters run from the wheel, the book rendered, then pytest."""
+    stages: dict[str, Callable[[], int]] = {
+        "lint": lint,
+        "wheel": wheel,
+        "book": book,
+        "pytest": pytest,
+    }
+    seconds: dict[str, float] = {}
+    failed = []
+    start = time.perf_counter()
+    environment.prepare("test")
+    seconds["set up"] = time.perf_counter() - start
+    for name, stage in stages.items():
+        print(f"\n== {name} ==", flush=True)
+        start = time.perf_counter()
+        if stage():
+            failed.append(name)
+        seconds[name] = time.perf_counter() - start
+    print()
+    for name, duration in seconds.items():
+        print(f"{name:<8}{duration:6.0f} s   {'FAILED' if name in failed else 'ok'}")
+    print(f"{'total':<8}{sum(seconds.values()):6.0f} s   {'FAILED' if failed else 'ok'}")
+    return bool(failed)
+
+
+def lint() -> int:
+    """Check style (ruff), format (ruff) and types (mypy)."""
+    python = environment.prepare("test")
+    checks = ["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]
+    return max([call(python, "-m", *check) for check in checks])
+
+
+def wheel(*arguments: str) -> int:
+    """Run the chapters against their stored outputs, outside the checkout, with the built wheel."""
+    return call(environment.prepare("test"), "tools/wheel_chapters.py", *arguments)
+
+
+def book() -> int:
+    """Render the book into build/book; any Sphinx warning is an error."""
+    python = environment.prepare("test")
+    # --all: a page that is not read again does not repeat its warnings.
+    options = ["--path-output", "build/book", "--all", "-W", "-n", "--keep-going"]
+    return call(script(python, "jupyter-book"), "build", ".", *options)
+
+
+def pytest(*arguments: str) -> int:
+    """The tests proper: units, chapter contract, export, package, rendered pages."""
+    return call(environment.prepare("test"), "-m", "pytest", "--durations=10", *arguments)
+
+
+def export() -> int:
+    """Write mini_gpt's generated modules from the chapters."""
+    return call(script(environment.prepare("test"), "nbdev-export"))
+
+
+def notebooks(*arguments: str) -> int:
+    """Execute the chapters in place and store their outputs."""
+    return call(environment.prepare("test"), "tools/notebooks.py", *arguments)
+
+
+def gpu(*arguments: str) -> int:
+    """The tests that need CUDA; what they measure goes to build/gpu.json."""
+    python = environment.prepare("test")
+    # Without the shape checks that addopts switches on: they would be part of what is measured.
+    options = ["-o", "addopts=--strict-markers", "-m", "gpu", "-rs", "tests/gpu"]
+    return call(python, "-m", "pytest", *options, *arguments)
+
+
+def bench(*arguments: str) -> int:
+    """Time training steps against other packages' GPT-2; results go to bench/results."""
+    return call(environment.prepare("bench"), "-m", "bench", *arguments)
+
+
+def constraints() -> int:
+    """Resolve constraints.txt anew, with uv in an environment of its own."""
+    python = environment.make_venv(ROOT / "build" / "uv")
+    environment.pip(python, "install", "uv")
+    command = [script(python, "uv"), "pip", "compile", "--universal", "--python-version", "3.10"]
+    command += ["--all-extras", "--no-header", "--no-annotate", "--quiet", "pyproject.toml", "-"]
+    pins = subprocess.check_output(command, cwd=ROOT, input="pip\nsetuptools\n", text=True)
+    environment.CONSTRAINTS.write_text(PINS_HEADER + pins, encoding="utf-8")
+    return 0
+
+
+def clean() -> int:
+    """Remove what the other jobs built; .venv and runs/ stay."""
+    for folder in [*CLEANED, *ROOT.glob("*.egg-info"), *ROOT.glob("[!.]*/**/__pycache__")]:
+        shutil.rmtree(ROOT / folder, ignore_errors=True)
+    return 0
+
+
+def distclean() -> int:
+    """Remove what clean removes, and .venv too."""
+    shutil.rmtree(environment.VENV, ignore_errors=True)
+    return clean()
+
+
+def script(python: Path, name: str) -> Path:
+    """The command that a package installed beside `python`."""
+    return python.with_name(f"{name}.exe" if os.name == "nt" else name)
+
+
+def call(*command: str | Path) -> int:
+    """Run a command in the repository's root, without the caller's PYTHONPATH."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return subprocess.call(command, cwd=ROOT, env=variables)
+
+
+FUNCTIONS = (
+    *(demo, test, lint, wheel, book, pytest, export, notebooks),
+    *(gpu, bench, constraints, clean, distclean),
+)
+JOBS: dict[str, Callable[..., int]] = {function.__name__: function for function in FUNCTIONS}
+
+
+def main() -> int:
+    if len(sys.argv) < 2 or sys.argv[1] not in JOBS:
+        print(__doc__, *(f"  {name:<12} {job.__doc__}" for name, job in JOBS.items()), sep="\n")
+        return 2
+    try:
+        return JOBS[sys.argv[1]](*sys.argv[2:])
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
