@@ -9,7 +9,7 @@ if (window.location.protocol === "file:") {
 // What is wide scrolls in its own box. The keyboard must reach it too, so a box that has something to
 // scroll becomes a stop of the Tab key, and is none when it has not.
 function markScrollable() {
-  const boxes = document.querySelectorAll("pre, div.math, .pst-scrollable-table-container");
+  const boxes = document.querySelectorAll("pre, .math, .pst-scrollable-table-container");
   for (const box of boxes) {
     if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
     else box.removeAttribute("tabindex");
