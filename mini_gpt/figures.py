@@ -5,6 +5,7 @@ matplotlib is imported on first use; it belongs to the `notebooks` extra, not to
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Shaped
@@ -62,10 +63,9 @@ def use_style() -> None:
             "lines.linewidth": 2,
         }
     )
-    # In a notebook, figures are stored as sharp PNGs.
-    import contextlib
-
-    with contextlib.suppress(ImportError):
+    # In a notebook, figures are stored as sharp PNGs; elsewhere there is no IPython to tell.
+    ipython = sys.modules.get("IPython")
+    if ipython is not None and ipython.get_ipython() is not None:
         from matplotlib_inline.backend_inline import set_matplotlib_formats
 
         set_matplotlib_formats("png", facecolor=PAPER, dpi=180)

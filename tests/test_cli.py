@@ -1,0 +1,235 @@
+"""The command line: what it writes, and that bad input ends with one clear line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from mini_gpt import from_pretrained
+from mini_gpt.cli import main
+
+TEXT = "What light through yonder window breaks?\nIt is the east, and Juliet is the sun.\n" * 20
+SMALL = ["--context-length", "7", "--layers", "2", "--heads", "3", "--width", "12", "--batch", "5"]
+SHORT = ["--steps", "6", "--evaluate-every", "3", "--warmup-steps", "2", "--device", "cpu"]
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    path = tmp_path / "corpus.txt"
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def run(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    out = tmp_path / "run"
+    assert main(["train", "--corpus", str(corpus), "--out", str(out), *SMALL, *SHORT]) == 0
+    capsys.readouterr()
+    return out
+
+
+def complaint(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line with which the command refuses bad input."""
+    capsys.readouterr()
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.strip().splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("mini-gpt: ")
+    return lines[0]
+
+
+class TestTrain:
+    def test_reports_the_loss_and_samples(
+        self, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = tmp_path / "run"
+        arguments = [
+            "train",
+            "--corpus",
+            str(corpus),
+            "--out",
+            str(out),
+            "--sample-characters",
+            "31",
+        ]
+        assert main([*arguments, *SMALL, *SHORT]) == 0
+        captured = capsys.readouterr()
+        final = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+        assert f"{final['validation_loss']:.4f} nats per character" in captured.out
+        assert f"{final['bits_per_byte']:.4f} bits per byte" in captured.out
+        written = captured.out.split("written by the model:\n\n")[1]
+        assert len(written) == 31 + 1
+        assert "tokens/s" in captured.err  # the progress bar
+
+    def test_writes_checkpoint_metrics_and_curve(self, run: Path) -> None:
+        entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        assert [entry.get("step") for entry in entries] == [3, 6, None]
+        assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+        model, tokenizer = from_pretrained(run / "checkpoint")
+        assert model.config.width == 12
+        assert tokenizer.vocab_size == model.config.vocab_size == len(set(TEXT))
+
+    def test_the_same_seed_gives_the_same_weights(
+        self, corpus: Path, run: Path, tmp_path: Path
+    ) -> None:
+        again = tmp_path / "again"
+        assert main(["train", "--corpus", str(corpus), "--out", str(again), *SMALL, *SHORT]) == 0
+        first, second = (
+            from_pretrained(folder / "checkpoint")[0].state_dict() for folder in (run, again)
+        )
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+    def test_the_checkpoint_is_the_model_that_was_measured(self, corpus: Path, run: Path) -> None:
+        import numpy as np
+
+        from mini_gpt import evaluate, split_tokens
+
+        model, tokenizer = from_pretrained(run / "checkpoint")
+        _, validation = split_tokens(np.array(tokenizer.encode(TEXT)))
+        final = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+        loss = evaluate(model, validation, context_length=model.config.context_length)
+        assert loss == pytest.approx(final["validation_loss"], rel=1e-5)
+
+
+class TestSample:
+    def test_streams_the_same_text_for_the_same_seed(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = [
+            "sample",
+            str(run),
+            "--prompt",
+            "Juliet",
+            "--max-new-tokens",
+            "40",
+            "--device",
+            "cpu",
+        ]
+        texts = []
+        for seed in ("3", "3", "4"):
+            assert main([*arguments, "--seed", seed]) == 0
+            texts.append(capsys.readouterr().out)
+        assert texts[0] == texts[1] != texts[2]
+        assert texts[0].startswith("Juliet")
+        assert len(texts[0]) == len("Juliet") + 40 + 1
+
+
+class TestBadInput:
+    def test_missing_corpus(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = complaint(["train", "--corpus", "nowhere.txt"], capsys)
+        assert "nowhere.txt" in line
+        assert "text file" in line
+
+    @pytest.mark.parametrize("content", ["", " \n"])
+    def test_empty_corpus(
+        self, content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "empty.txt"
+        path.write_text(content)
+        assert "no text" in complaint(["train", "--corpus", str(path)], capsys)
+
+    def test_folder_without_text(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "no text" in complaint(["train", "--corpus", str(tmp_path)], capsys)
+
+    def test_text_shorter_than_the_context(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "short.txt"
+        path.write_text("to be or not to be")
+        line = complaint(["train", "--corpus", str(path), "--context-length", "64"], capsys)
+        assert "64" in line
+        assert "context" in line
+
+    def test_text_that_is_not_utf8(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "latin1.txt"
+        path.write_bytes("café".encode("latin-1"))
+        line = complaint(["train", "--corpus", str(path)], capsys)
+        assert "latin1.txt" in line
+        assert "offset 3" in line
+
+    def test_shape_that_does_not_fit(self, capsys: pytest.CaptureFixture[str]) -> None:
+        line = complaint_or_usage(["train", "--heads", "5", "--width", "12"], capsys)
+        assert "heads 5" in line
+
+    def test_vocabulary_that_is_not_the_corpus(
+        self, corpus: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = complaint(["train", "--corpus", str(corpus), "--vocab-size", "99"], capsys)
+        assert "leave --vocab-size out" in line
+
+    def test_missing_checkpoint(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "mini-gpt train" in complaint(["sample", "nowhere"], capsys)
+
+    def test_folder_that_is_no_checkpoint(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "not a mini_gpt checkpoint" in complaint(["sample", str(tmp_path)], capsys)
+
+    def test_checkpoint_with_damaged_weights(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        weights = run / "checkpoint" / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-100])
+        assert "model.safetensors" in complaint(["sample", str(run)], capsys)
+
+    def test_prompt_with_an_unknown_character(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        line = complaint(["sample", str(run), "--prompt", "Zoë"], capsys)
+        assert "'ë'" in line or "'Z'" in line
+
+    def test_empty_prompt(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "prompt is empty" in complaint(["sample", str(run), "--prompt", ""], capsys)
+
+    def test_unknown_device(self, corpus: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "'abacus'" in complaint(
+            ["train", "--corpus", str(corpus), "--device", "abacus"], capsys
+        )
+
+    def test_unknown_option(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert "--speed" in complaint_or_usage(["train", "--speed", "11"], capsys)
+
+
+def complaint_or_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What the parser of the command line says about words that it cannot use."""
+    capsys.readouterr()
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    text = capsys.readouterr().err
+    assert "Traceback" not in text
+    return text
+
+
+class TestProcess:
+    def test_help_explains_itself(self) -> None:
+        result = subprocess.run(
+            [sys.executable, "-m", "mini_gpt", "train", "--help"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert "text file" in result.stdout
+        assert "--learning-rate" in result.stdout
+
+    def test_ends_quietly_when_nobody_reads_on(self, run: Path) -> None:
+        command = [sys.executable, "-m", "mini_gpt", "sample", str(run), "--max-new-tokens", "4000"]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(5)
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait() == 0
