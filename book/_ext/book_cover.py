@@ -1,7 +1,7 @@
-"""The cover's figure: the model that the book builds, each part linked to the chapter that builds it.
+"""The cover's figure: the model that the book builds, each part linked to its chapter.
 
-It is drawn here, as SVG inside the page, so that it takes the colours of the light or dark theme, stays
-sharp at every size, and can be read aloud and followed by keyboard. In a page: the directive
+It is drawn here, as SVG inside the page, so that it takes the colours of the light or dark theme,
+stays sharp at every size, and can be read aloud and followed by keyboard. In a page: the directive
 `{book-cover}`, without content.
 """
 
@@ -38,68 +38,85 @@ CHAPTERS = {
 }
 
 DESCRIPTION = (
-    "From bottom to top: text is cut into tokens. Each token becomes a vector, and its position adds another. "
-    "The sum passes through L decoder blocks. Each block adds to it, first, the result of causal attention, "
-    "in which a position sees itself and the past only, and then the result of a feed-forward network. "
-    "The output head gives a probability to every possible next token. On the right, one token is sampled and "
-    "appended to the text, and the loop begins again. On the left, training compares the probabilities with "
-    "what really came next in the data."
+    "From bottom to top: text is cut into tokens. Each token becomes a vector, and its position "
+    "adds another. The sum passes through L decoder blocks. Each block adds to it, first, the "
+    "result of causal attention, in which a position sees itself and the past only, and then the "
+    "result of a feed-forward network. The output head gives a probability to every possible next "
+    "token. On the right, one token is sampled and appended to the text, and the loop begins "
+    "again. On the left, training compares the probabilities with what really came next in the "
+    "data."
 )
 
 
-def words(x: float, y: float, content: str, kind: str = "label", anchor: str = "middle") -> str:
+def element(name: str, kind: str, content: str = "", **attributes: float | str) -> str:
+    """An SVG element of the class `kind`."""
+    written = "".join(
+        f' {key.replace("_", "-")}="{value if isinstance(value, str) else round(value, 1)}"'
+        for key, value in attributes.items()
+    )
+    return f'<{name} class="{kind}"{written}>{content}</{name}>'
+
+
+def words(x: float, y: float, line: str, kind: str = "label", anchor: str = "middle") -> str:
     """A line of text."""
-    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(content)}</text>'
+    return element("text", kind, escape(line), x=x, y=y, text_anchor=anchor)
 
 
-def upward(x: float, y: float, content: str) -> str:
+def upward(x: float, y: float, line: str) -> str:
     """A line of text that reads from bottom to top, centred on (x, y)."""
-    place = f'transform="translate({x:g} {y:g}) rotate(-90)"'
-    return f'<text {place} class="note" text-anchor="middle">{escape(content)}</text>'
+    place = f"translate({x} {y}) rotate(-90)"
+    return element("text", "note", escape(line), transform=place, text_anchor="middle")
 
 
 def box(x: float, y: float, width: float, height: float, kind: str = "part") -> str:
     """A rectangle with soft corners."""
-    return f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="6" class="{kind}"/>'
+    return element("rect", kind, x=x, y=y, width=width, height=height, rx=6)
 
 
-def flow(steps: str, arrow: bool = True) -> str:
+def flow(steps: str) -> str:
     """A line along SVG path steps, with an arrowhead at its end."""
-    return f'<path d="{steps}" class="flow"' + (' marker-end="url(#cover-arrow)"/>' if arrow else "/>")
+    return element("path", "flow", d=steps, marker_end="url(#cover-arrow)")
 
 
 def plus(x: float, y: float) -> str:
     """The sign for adding to the residual stream."""
-    circle = f'<circle cx="{x:g}" cy="{y:g}" r="9" class="plus"/>'
-    return circle + f'<path d="M{x - 5:g} {y:g}h10M{x:g} {y - 5:g}v10" class="flow"/>'
+    cross = element("path", "flow", d=f"M{x - 5} {y}h10M{x} {y - 5}v10")
+    return element("circle", "plus", cx=x, cy=y, r=9) + cross
 
 
 def chapter(number: int, addresses: Mapping[int, str], x: float, y: float, *drawn: str) -> str:
     """What belongs to a chapter, as one link, with the chapter's number in a disc at (x, y)."""
-    label = f"Chapter {number}: {CHAPTERS[number][1]}"
-    disc = f'<circle cx="{x:g}" cy="{y:g}" r="13" class="disc"/>' + words(x, y + 5, str(number), "number")
-    return f'<a href="{escape(addresses[number])}" aria-label="{escape(label)}">{"".join(drawn)}{disc}</a>'
+    disc = element("circle", "disc", cx=x, cy=y, r=13) + words(x, y + 5, str(number), "number")
+    label = escape(f"Chapter {number}: {CHAPTERS[number][1]}")
+    href = escape(addresses[number])
+    return element("a", "chapter", "".join(drawn) + disc, href=href, aria_label=label)
 
 
 def causal_triangle(x: float, y: float, size: float) -> str:
     """Which position (row) sees which (column): computed as the model computes it."""
     positions = range(len(TEXT))
     return "".join(
-        f'<rect x="{x + key * size:g}" y="{y + query * size:g}" width="{size - 2:g}" height="{size - 2:g}" '
-        f'class="{"seen" if key <= query else "unseen"}"/>'
+        element(
+            "rect",
+            "seen" if key <= query else "unseen",
+            x=x + key * size,
+            y=y + query * size,
+            width=size - 2,
+            height=size - 2,
+        )
         for query in positions
         for key in positions
     )
 
 
 def probabilities(x: float, y: float, width: float, height: float) -> str:
-    """Bars that stand on (x, y): the softmax of some scores."""
-    scores = [exp(score) for score in (0.2, 1.1, 0.4, 2.6, 0.7, 1.9, 0.1, 1.3, 0.9, 0.3)]
-    step = width / len(scores)
+    """Bars that stand on (x, y): the softmax of some scores, the largest as high as `height`."""
+    exponentials = [exp(score) for score in (0.2, 1.1, 0.4, 2.6, 0.7, 1.9, 0.1, 1.3, 0.9, 0.3)]
+    step = width / len(exponentials)
+    bars = [height * value / max(exponentials) for value in exponentials]
     return "".join(
-        f'<rect x="{x + place * step:.1f}" y="{y - height * score / max(scores):.1f}" width="{step - 5:g}" '
-        f'height="{height * score / max(scores):.1f}" class="seen"/>'
-        for place, score in enumerate(scores)
+        element("rect", "seen", x=x + place * step, y=y - bar, width=step - 5, height=bar)
+        for place, bar in enumerate(bars)
     )
 
 
@@ -123,10 +140,10 @@ def cover(addresses: Mapping[int, str]) -> str:
     )
     parts = [
         # the two loops beside the model
-        flow(f"M{MIDDLE + 104:g} 54H416V611H{MIDDLE + 104:g}"),
+        flow(f"M{MIDDLE + 104} 54H416V611H{MIDDLE + 104}"),
         upward(438, 440, "append it, and go on"),
         upward(438, 190, "sample a token"),
-        flow(f"M{MIDDLE - 104:g} 611H30V54H{MIDDLE - 104:g}"),
+        flow(f"M{MIDDLE - 104} 611H30V54H{MIDDLE - 104}"),
         upward(14, 420, "what really came next"),
         upward(14, 160, "compare, improve"),
         # the model as a whole, then its parts from the bottom up
@@ -137,8 +154,17 @@ def cover(addresses: Mapping[int, str]) -> str:
         words(MIDDLE, 650, "text, cut into tokens", "note"),
         flow("M138 594V566"),
         flow("M292 594V566"),
-        chapter(3, addresses, LEFT, 520, box(LEFT, 522, 122, 40), words(LEFT + 61, 547, "embedding")),
-        chapter(4, addresses, RIGHT, 520, box(RIGHT - 122, 522, 122, 40), words(RIGHT - 61, 547, "position")),
+        chapter(
+            3, addresses, LEFT, 520, box(LEFT, 522, 122, 40), words(LEFT + 61, 547, "embedding")
+        ),
+        chapter(
+            4,
+            addresses,
+            RIGHT,
+            520,
+            box(RIGHT - 122, 522, 122, 40),
+            words(RIGHT - 61, 547, "position"),
+        ),
         flow(f"M292 522V504H{STREAM + 13}"),
         chapter(
             6,
@@ -151,8 +177,8 @@ def cover(addresses: Mapping[int, str]) -> str:
             words(inner_middle, 264, "feed-forward"),
         ),
         flow(f"M{STREAM} 522V176"),
-        flow(f"M{STREAM} 468H{inner_middle:g}V454"),
-        flow(f"M{STREAM} 304H{inner_middle:g}V286"),
+        flow(f"M{STREAM} 468H{inner_middle}V454"),
+        flow(f"M{STREAM} 304H{inner_middle}V286"),
         chapter(5, addresses, INNER_RIGHT, 322, attention),
         flow(f"M{INNER_LEFT} 386H{STREAM + 13}"),
         flow(f"M{INNER_LEFT} 259H{STREAM + 13}"),
@@ -162,21 +188,22 @@ def cover(addresses: Mapping[int, str]) -> str:
         box(LEFT, 136, RIGHT - LEFT, 36),
         words(MIDDLE, 159, "norm, output head"),
         # what comes out
-        flow(f"M{MIDDLE:g} 136V92"),
+        flow(f"M{MIDDLE} 136V92"),
         probabilities(MIDDLE - 98, 66, 200, 52),
-        flow(f"M{MIDDLE - 100:g} 66H{MIDDLE + 100:g}", arrow=False),
+        element("path", "flow", d=f"M{MIDDLE - 100} 66H{MIDDLE + 100}"),
         words(MIDDLE, 84, "a probability for every next token", "note"),
         chapter(2, addresses, 30, 550),
         chapter(9, addresses, 30, 250),
         chapter(10, addresses, 416, 310),
     ]
+    head = element("path", "head", d="M0 0L8 4L0 8z")
     return (
         f'<svg class="book-cover" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" '
         'aria-labelledby="cover-title" aria-describedby="cover-description">'
         '<title id="cover-title">The model that this book builds, part by part</title>'
         f'<desc id="cover-description">{escape(DESCRIPTION)}</desc>'
-        '<defs><marker id="cover-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" class="head"/></marker></defs>'
+        '<defs><marker id="cover-arrow" viewBox="0 0 8 8" refX="7" refY="4" '
+        f'markerWidth="7" markerHeight="7" orient="auto-start-reverse">{head}</marker></defs>'
         f"{''.join(parts)}</svg>"
     )
 
@@ -198,7 +225,9 @@ def visit_cover(translator: HTML5Translator, node: CoverNode) -> None:
     folder = here.rpartition("/")[0]
     pages = {number: f"{folder}/{page}".lstrip("/") for number, (page, _) in CHAPTERS.items()}
     if missing := sorted(set(pages.values()) - builder.env.found_docs):
-        raise ValueError(f"the cover links to {', '.join(missing)}, not in the book; see _toc.yml and CHAPTERS")
+        raise ValueError(
+            f"the cover links to {', '.join(missing)}, not in the book; see _toc.yml and CHAPTERS"
+        )
     addresses = {number: builder.get_relative_uri(here, page) for number, page in pages.items()}
     translator.body.append(f'<figure class="book-cover">{cover(addresses)}</figure>')
     raise nodes.SkipNode

@@ -2,8 +2,8 @@
 
 * The gated solutions of sphinx-exercise all carry the same id; here each gets its own.
 * The bibliography's entries have a role that is no longer a role; what they are in is a list.
-* The site's front door, `index.html`, leads to the cover with a page that has a language, a title and a
-  link, for those whose browser does not follow it by itself.
+* The site's front door, `index.html`, leads to the cover with a page that has a language, a title
+  and a link, for those whose browser does not follow it by itself.
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ class GiveSolutionsTheirOwnIds(SphinxPostTransform):
     default_priority = 900
 
     def run(self, **kwargs: object) -> None:
-        sections = [node for node in self.document.findall(nodes.section) if "solution-content" in node["ids"]]
+        sections = [
+            node
+            for node in self.document.findall(nodes.section)
+            if "solution-content" in node["ids"]
+        ]
         for number, section in enumerate(sections, start=1):
             section["ids"] = [f"solution-content-{number}"]
 
@@ -53,7 +57,9 @@ def write_front_door(app: Sphinx, exception: Exception | None) -> None:
     """Write `index.html` where the book's first page has another name."""
     root = app.config.root_doc
     if exception is None and app.builder.name == "html" and root != "index":
-        page = FRONT_DOOR.format(title=escape(app.config.html_title), address=escape(f"{root}.html"))
+        page = FRONT_DOOR.format(
+            title=escape(app.config.html_title), address=escape(f"{root}.html")
+        )
         Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
 
 

@@ -1,9 +1,10 @@
 """The repository's address, from one place to wherever the book shows it.
 
-`_config.yml` names the address and the branch (`repository.url`, `repository.branch`). Where GitHub's
-runners build the book, the repository that is being built takes their place, so that a fork publishes
-right links without an edit. The theme's buttons, the Colab links, the links of exported cells and the
-words `{{ repository }}` and `{{ branch }}` in Markdown pages all follow from here.
+`_config.yml` names the address and the branch (`repository.url`, `repository.branch`). Where
+GitHub's runners build the book, the repository that is being built takes their place, so that a
+fork publishes right links without an edit. The theme's buttons, the Colab links, the links of
+exported cells and the words `{{ repository }}` and `{{ branch }}` in Markdown pages all follow
+from here.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ def address(url: str, branch: str, environment: Mapping[str, str]) -> tuple[str,
     Args:
         url: the address that `_config.yml` names.
         branch: the branch that `_config.yml` names.
-        environment: environment variables. `GITHUB_REPOSITORY` (`owner/name`) replaces the address,
-            on the server `GITHUB_SERVER_URL` (default `https://github.com`). `GITHUB_REF` replaces the
-            branch if it is one: a pull request or a tag is not a place that readers can edit or open.
+        environment: environment variables. `GITHUB_REPOSITORY` (`owner/name`) replaces the
+            address, on the server `GITHUB_SERVER_URL` (default `https://github.com`). With it,
+            `GITHUB_REF` replaces the branch, if it is one: a pull request is no place to link to.
 
     Returns:
         The address without a slash at its end, and the branch.
@@ -36,7 +37,9 @@ def address(url: str, branch: str, environment: Mapping[str, str]) -> tuple[str,
     repository = environment.get("GITHUB_REPOSITORY", "")
     if repository:
         if repository.count("/") != 1 or not all(repository.split("/")):
-            raise ValueError(f"GITHUB_REPOSITORY is {repository!r}; give it as owner/name, or unset it")
+            raise ValueError(
+                f"GITHUB_REPOSITORY is {repository!r}; give it as owner/name, or unset it"
+            )
         server = environment.get("GITHUB_SERVER_URL") or "https://github.com"
         url = f"{server.rstrip('/')}/{repository}"
         reference = environment.get("GITHUB_REF", "")
@@ -59,7 +62,7 @@ def settle_address(app: Sphinx, config: Config) -> None:
 
 
 def fill_in(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Replace `{{ repository }}` and `{{ branch }}`, in code blocks too, in pages that are no notebooks."""
+    """Replace `{{ repository }}` and `{{ branch }}` in Markdown pages, in their code blocks too."""
     if not str(app.env.doc2path(docname)).endswith(".ipynb"):
         source[0] = (
             source[0]

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 # nbdev allows a space: `# | export`.
 DIRECTIVE = re.compile(r"^\s*#\s*\|\s*(?P<words>.*)$")
-# `exporti` exports without adding to `__all__`; `exports` also shows the source in nbdev's own pages.
+# `exporti` exports without adding to `__all__`; `exports` does what `export` does.
 EXPORTING = {"export", "exporti", "exports"}
 
 
@@ -40,7 +40,7 @@ def split_cell(source: str) -> Cell:
         source: the cell's source.
 
     Returns:
-        The words of each directive, in order, and the code after them without blank lines at its start.
+        The words of each directive, in order, and the code after them, without leading blank lines.
     """
     lines = source.split("\n")
     directives: list[list[str]] = []
@@ -52,7 +52,7 @@ def split_cell(source: str) -> Cell:
 
 
 def default_module(notebook: Path) -> str | None:
-    """The module that a notebook's `#| default_exp` names, such as `attention`; None if it names none.
+    """The module that a notebook's `#| default_exp` names, such as `attention`, or None.
 
     It is read from the file: the cell that says it is not part of the rendered page.
     """
@@ -97,7 +97,9 @@ class MarkExportedCells(SphinxTransform):
             if name in EXPORTING:
                 module = arguments[0] if arguments else default
                 if module is None:
-                    logger.warning("a cell is exported, but no #| default_exp says where", location=cell)
+                    logger.warning(
+                        "a cell is exported, but no #| default_exp says where", location=cell
+                    )
                 else:
                     cell.insert(0, self.badge(module))
                     cell["classes"].append("exported")
