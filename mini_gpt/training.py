@@ -1,12 +1,10 @@
 # %%
-import json
 import math
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,11 +12,18 @@ import torch
 from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from mini_gpt.data import BatchSource, evaluation_batches
 from mini_gpt.gpt2 import save_pretrained
 from mini_gpt.model import GPT
+from mini_gpt.runtime import (
+    append_line,
+    compiled,
+    progress_bar,
+    resolve_device,
+    start_metrics,
+    to_device,
+)
 from mini_gpt.tokenizer import Tokenizer
 
 
@@ -28,7 +33,7 @@ def next_token_loss(
     targets: Int[Tensor, "batch time"],
     reduction: str = "mean",
 ) -> Float[Tensor, ""]:
-    """Cross-entropy of the true next tokens, in nats.
+    """Cross-entropy of the true next tokens: how surprised the model is, in nats.
 
     Args:
         logits: Scores of the next token at every position.
@@ -38,6 +43,7 @@ def next_token_loss(
     return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), reduction=reduction)
 
 
+# %%
 def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
     """A loss that can be compared between tokenizers: the bits needed for each byte of the text.
 
@@ -45,7 +51,12 @@ def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
         nats_per_token: Mean cross-entropy of the tokens.
         tokens: How many tokens the text has.
         utf8_bytes: How many bytes the same text has in UTF-8.
+
+    Raises:
+        ValueError: if there is no byte to divide by.
     """
+    if utf8_bytes < 1:
+        raise ValueError(f"utf8_bytes {utf8_bytes} must be at least 1; there is no text to measure")
     return nats_per_token * tokens / (math.log(2) * utf8_bytes)
 
 
@@ -65,10 +76,11 @@ class TrainConfig:
         beta2: AdamW's memory for its square.
         clip: Longest gradient (Euclidean norm over all parameters); a longer one is scaled down.
         evaluate_every: Steps between two looks at the validation loss.
-        evaluation_tokens: Tokens of the validation split that such a look uses; the final one uses all.
-        seed: Seed of initial weights, batches and dropout.
+        evaluation_tokens: Validation tokens that such a look uses; the final one uses all.
+        seed: Seed of the batches and of dropout.
         device: "cpu", "cuda", "mps", or "auto" for the best one there is.
-        precision: Number format of matrix products; "auto" is bfloat16 where CUDA has it, else float32.
+        precision: Number format of matrix products; "auto" is bfloat16 where CUDA has it,
+            else float32.
         compile: Whether to use torch.compile; None means on CUDA only.
     """
 
@@ -89,18 +101,15 @@ class TrainConfig:
     compile: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "evaluate_every", "evaluation_tokens"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("learning_rate", "clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} {getattr(self, name)} must be above 0")
-        for name in ("final_learning_rate", "warmup_steps", "weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} {getattr(self, name)} must not be negative")
-        for name in ("beta1", "beta2"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} must be at least 0 and less than 1")
+        def require(names: str, holds: Callable[[float], bool], rule: str) -> None:
+            for name in names.split():
+                if not holds(getattr(self, name)):
+                    raise ValueError(f"{name} {getattr(self, name)} must be {rule}")
+
+        require("steps batch evaluate_every evaluation_tokens", lambda n: n >= 1, "at least 1")
+        require("learning_rate clip", lambda x: x > 0, "above 0")
+        require("final_learning_rate warmup_steps weight_decay", lambda x: x >= 0, "at least 0")
+        require("beta1 beta2", lambda x: 0 <= x < 1, "at least 0 and less than 1")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(
                 f"precision {self.precision!r} must be 'auto', 'float32' or 'bfloat16'"
@@ -126,7 +135,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
 def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) with weight decay on matrices only.
 
-    Biases and normalisation gains are vectors: pulling them towards 0 would not make the model simpler.
+    Biases and normalisation gains are vectors: pulling them towards 0 would not make the model
+    simpler.
 
     Args:
         model: The model whose parameters to train.
@@ -138,35 +148,15 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": vectors, "weight_decay": 0.0},
     ]
-    groups = [group for group in groups if group["params"]]
     return torch.optim.AdamW(
-        groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
+        [group for group in groups if group["params"]],
+        lr=config.learning_rate,
+        betas=(config.beta1, config.beta2),
+        fused=True,  # one kernel for all parameters
     )
 
 
 # %%
-def resolve_device(name: str = "auto") -> torch.device:
-    """The device of that name, or the best there is for "auto": CUDA, then Apple's MPS, then the CPU.
-
-    Raises:
-        ValueError: if the name is unknown or the device is not there.
-    """
-    if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError):
-        raise ValueError(f"device {name!r} is not available here; use 'auto' or 'cpu'") from None
-    return device
-
-
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
     """The context in which matrix products run in the chosen number format.
 
@@ -175,15 +165,19 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
         precision: As in `TrainConfig`.
     """
     if precision == "auto":
-        precision = (
-            "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
-        )
+        has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        precision = "bfloat16" if has_bfloat16 else "float32"
     return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
+# %%
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; the mode found is restored after."""
+    """Evaluation mode and no gradients inside; the mode found is restored after.
+
+    Args:
+        model: The model.
+    """
     training = model.training
     model.eval()
     try:
@@ -215,14 +209,189 @@ def evaluate(
     Raises:
         ValueError: if the split has fewer than two tokens.
     """
-    total = torch.zeros((), dtype=torch.float64)
-    with evaluating(model), autocast(torch.device(device), precision):
+    device = torch.device(device)
+    sums = []
+    with evaluating(model), autocast(device, precision):
         for inputs, targets in evaluation_batches(
             tokens, batch=batch, context_length=context_length
         ):
-            loss = next_token_loss(model(inputs.to(device)), targets.to(device), reduction="sum")
-            total += loss.double().cpu()
-    return total.item() / (len(tokens) - 1)
+            logits = model(inputs.to(device)).float()
+            sums.append(next_token_loss(logits, targets.to(device), reduction="sum"))
+    return torch.stack(sums).cpu().double().sum().item() / (len(tokens) - 1)
+
+
+# %%
+class Meter:
+    """The mean loss and the speed of the steps since it was restarted.
+
+    Losses are summed where they are, so that adding one does not wait for the device.
+
+    Args:
+        device: Where the losses are.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget the steps so far, and start the clock."""
+        self.sum = torch.zeros((), device=self.device)
+        self.steps = 0
+        self.start = time.perf_counter()
+
+    def add(self, loss: Float[Tensor, ""]) -> None:
+        """Count a step with this loss."""
+        self.sum += loss
+        self.steps += 1
+
+    def read(self) -> tuple[float, float]:
+        """Mean loss and seconds so far. Waits for the device: the time is that of finished work."""
+        mean = self.sum.item() / max(1, self.steps)
+        return mean, time.perf_counter() - self.start
+
+
+# %%
+class Trainer:
+    """Trains a model to predict the next token.
+
+    `step` is one optimiser step, `look` measures how far we are, and `run` alternates them. The
+    model itself is trained, on the configured device, and left there in training mode.
+
+    Args:
+        model: The model.
+        training_tokens: Token ids to learn from.
+        validation_tokens: Token ids to measure on.
+        config: How to train; the defaults of `TrainConfig` if None.
+
+    Attributes:
+        steps_done: Optimiser steps so far.
+        seconds: Time spent in them.
+        history: What each look found: step, losses, learning rate, tokens per second.
+
+    Raises:
+        ValueError: if a split is too short for one window, or the device is not there.
+    """
+
+    def __init__(
+        self,
+        model: GPT,
+        training_tokens: Integer[np.ndarray, " training"],
+        validation_tokens: Integer[np.ndarray, " validation"],
+        config: TrainConfig | None = None,
+    ) -> None:
+        self.config = config = config or TrainConfig()
+        self.device = resolve_device(config.device)
+        if len(validation_tokens) < 2:
+            raise ValueError(
+                f"{len(validation_tokens)} tokens are too few to validate on; give more text"
+            )
+        self.glance = validation_tokens[: config.evaluation_tokens + 1]
+        self.batches = BatchSource(
+            training_tokens,
+            batch=config.batch,
+            context_length=model.config.context_length,
+            seed=config.seed,
+        )
+        torch.manual_seed(config.seed)  # for dropout
+        self.model = model.to(self.device).train()
+        self.predict = compiled(model, self.device, config.compile)
+        self.optimiser = make_optimiser(model, config)
+        self.meter = Meter(self.device)
+        self.steps_done, self.seconds = 0, 0.0
+        self.history: list[dict[str, int | float]] = []
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Tokens that one step predicts ($B T$)."""
+        return self.config.batch * self.batches.context_length
+
+    def step(self) -> Float[Tensor, ""]:
+        """Improve the model on one batch; returns the batch's loss before that, in nats per token.
+
+        Nothing in here waits for the device, and the loss stays on it.
+        """
+        inputs, targets = (to_device(ids, self.device) for ids in next(self.batches))
+        with autocast(self.device, self.config.precision):
+            loss = next_token_loss(self.predict(inputs), targets)
+        self.optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate_at(self.steps_done, self.config)
+        self.optimiser.step()
+        self.steps_done += 1
+        self.meter.add(loss.detach())
+        return loss.detach()
+
+    def evaluate(self, tokens: Integer[np.ndarray, " tokens"]) -> float:
+        """Mean loss of the model as it is now, over all these tokens, in nats per token."""
+        return evaluate(
+            self.model,
+            tokens,
+            context_length=self.batches.context_length,
+            device=self.device,
+            precision=self.config.precision,
+        )
+
+    def look(self) -> dict[str, int | float]:
+        """Measure, and add what was found to the history.
+
+        Raises:
+            FloatingPointError: if a loss is no longer a number.
+        """
+        mean, seconds = self.meter.read()
+        entry: dict[str, int | float] = {
+            "step": self.steps_done,
+            "training_loss": self.finite(mean),
+            "validation_loss": self.finite(self.evaluate(self.glance)),
+            "learning_rate": learning_rate_at(max(0, self.steps_done - 1), self.config),
+            "tokens_per_second": self.meter.steps * self.tokens_per_step / seconds,
+        }
+        self.seconds += seconds
+        self.history.append(entry)
+        self.meter.restart()
+        return entry
+
+    def finite(self, loss: float) -> float:
+        """The loss, if it is a number; else raises FloatingPointError."""
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss} at step {self.steps_done}: training has gone astray. Try a "
+                f"learning_rate below {self.config.learning_rate}, or a longer warm-up than "
+                f"{self.config.warmup_steps} steps"
+            )
+        return loss
+
+    def run(
+        self,
+        *,
+        progress: bool = True,
+        on_look: Callable[[dict[str, int | float]], None] | None = None,
+    ) -> None:
+        """Take all steps that are left, and look every so often and at the end.
+
+        Args:
+            progress: Whether to show a progress bar on stderr.
+            on_look: Called with each new entry of the history.
+
+        Raises:
+            FloatingPointError: if a loss is no longer a number.
+        """
+        steps, every = self.config.steps, self.config.evaluate_every
+        with progress_bar(self.steps_done, steps, progress) as bar:
+            self.meter.restart()
+            while self.steps_done < steps:
+                self.step()
+                if bar.update():  # it has just been drawn: a few times a second at most
+                    mean, seconds = self.meter.read()
+                    speed = self.meter.steps * self.tokens_per_step / seconds
+                    bar.set_postfix_str(f"loss {self.finite(mean):.3f}, {speed:,.0f} tokens/s")
+                if self.steps_done % every == 0 or self.steps_done == steps:
+                    entry = self.look()
+                    if on_look is not None:
+                        on_look(entry)
+                    self.meter.restart()
 
 
 # %%
@@ -244,7 +413,7 @@ class TrainResult:
     bits_per_byte: float
     seconds: float
     tokens_per_second: float
-    history: list[dict[str, float]]
+    history: list[dict[str, int | float]]
 
 
 def train(
@@ -256,125 +425,46 @@ def train(
     *,
     out: str | os.PathLike[str] | None = None,
     progress: bool = True,
-    on_evaluation: Callable[[dict[str, float]], None] | None = None,
+    on_evaluation: Callable[[dict[str, int | float]], None] | None = None,
 ) -> TrainResult:
-    """Train a model to predict the next token.
-
-    The model itself is trained, on the device that the configuration names, and left in training mode there.
+    """Train a model, measure it on the whole validation split, and keep what came of it.
 
     Args:
-        model: The model.
+        model: The model; it is trained itself, and moved to the configured device.
         training_tokens: Token ids to learn from.
         validation_tokens: Token ids to measure on.
         tokenizer: Where the ids come from; saved with the model.
         config: How to train; the defaults of `TrainConfig` if None.
-        out: Folder for the checkpoint (`checkpoint/`) and the metrics (`metrics.jsonl`); None writes nothing.
-        progress: Whether to show a progress bar.
+        out: Folder for the checkpoint (`checkpoint/`) and the metrics (`metrics.jsonl`); None
+            writes nothing.
+        progress: Whether to show a progress bar on stderr.
         on_evaluation: Called with each new entry of the history.
 
     Raises:
         ValueError: if a split is too short for one window, or the device is not there.
-        FloatingPointError: if the loss is no longer a number.
+        FloatingPointError: if a loss is no longer a number.
     """
-    config = config or TrainConfig()
-    device = resolve_device(config.device)
-    context_length = model.config.context_length
-    torch.manual_seed(config.seed)
-    batches = BatchSource(
-        training_tokens, batch=config.batch, context_length=context_length, seed=config.seed
-    )
-    if len(validation_tokens) < 2:
-        raise ValueError(
-            f"{len(validation_tokens)} tokens are too few to validate on; give more text"
-        )
-    glance = validation_tokens[: config.evaluation_tokens + 1]
+    trainer = Trainer(model, training_tokens, validation_tokens, config)
+    metrics = start_metrics(out) if out is not None else None
 
-    model.to(device).train()
-    optimiser = make_optimiser(model, config)
-    use_compile = device.type == "cuda" if config.compile is None else config.compile
-    stepper = torch.compile(model) if use_compile else model
-
-    def measure(tokens: Integer[np.ndarray, " tokens"]) -> float:
-        return evaluate(
-            model, tokens, context_length=context_length, device=device, precision=config.precision
-        )
-
-    history: list[dict[str, float]] = []
-    metrics = Path(out) / "metrics.jsonl" if out is not None else None
-    if metrics is not None:
-        metrics.parent.mkdir(parents=True, exist_ok=True)
-        metrics.write_text("", encoding="utf-8")
-
-    seconds, since_look, losses = 0.0, time.perf_counter(), torch.zeros((), device=device)
-    steps_since_look, entry = 0, {}
-    bar = tqdm(total=config.steps, unit="step", disable=not progress, dynamic_ncols=True)
-    for step in range(config.steps):
-        rate = learning_rate_at(step, config)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        inputs, targets = next(batches)
-        inputs, targets = (
-            inputs.to(device, non_blocking=True),
-            targets.to(device, non_blocking=True),
-        )
-        with autocast(device, config.precision):
-            loss = next_token_loss(stepper(inputs), targets)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), config.clip)
-        optimiser.step()
-        losses += loss.detach()
-        steps_since_look += 1
-        bar.update()
-
-        done = step + 1
-        if done % config.evaluate_every and done != config.steps:
-            continue
-        mean = losses.item() / steps_since_look  # waits for the device, so that the clock is honest
-        elapsed = time.perf_counter() - since_look
-        seconds += elapsed
-        if not math.isfinite(mean):
-            raise FloatingPointError(
-                f"the loss is {mean} before step {done}; a lower learning_rate than {config.learning_rate} may help"
-            )
-        entry = {
-            "step": done,
-            "training_loss": mean,
-            "validation_loss": measure(glance),
-            "learning_rate": rate,
-            "tokens_per_second": steps_since_look * config.batch * context_length / elapsed,
-        }
-        history.append(entry)
-        bar.set_postfix_str(
-            f"loss {mean:.3f}, validation {entry['validation_loss']:.3f}, {entry['tokens_per_second']:,.0f} tokens/s"
-        )
+    def keep(entry: dict[str, int | float]) -> None:
         if metrics is not None:
-            with metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
-            save_pretrained(model, tokenizer, Path(out or "") / "checkpoint")
+            append_line(metrics, entry)
+            save_pretrained(model, tokenizer, metrics.parent / "checkpoint")
         if on_evaluation is not None:
             on_evaluation(entry)
-        since_look, losses, steps_since_look = (
-            time.perf_counter(),
-            torch.zeros((), device=device),
-            0,
-        )
-    bar.close()
 
-    validation_loss = measure(validation_tokens)
-    targets_text = tokenizer.decode(validation_tokens[1:])
+    trainer.run(progress=progress, on_look=keep)
+    loss = trainer.finite(trainer.evaluate(validation_tokens))
+    text = tokenizer.decode(validation_tokens[1:])
     result = TrainResult(
-        training_loss=mean,
-        validation_loss=validation_loss,
-        bits_per_byte=bits_per_byte(
-            validation_loss, len(validation_tokens) - 1, len(targets_text.encode())
-        ),
-        seconds=seconds,
-        tokens_per_second=config.steps * config.batch * context_length / seconds,
-        history=history,
+        training_loss=trainer.history[-1]["training_loss"],
+        validation_loss=loss,
+        bits_per_byte=bits_per_byte(loss, len(validation_tokens) - 1, len(text.encode())),
+        seconds=trainer.seconds,
+        tokens_per_second=trainer.steps_done * trainer.tokens_per_step / trainer.seconds,
+        history=trainer.history,
     )
     if metrics is not None:
-        final = {"final": True, **{k: v for k, v in asdict(result).items() if k != "history"}}
-        with metrics.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(final) + "\n")
+        append_line(metrics, {"final": True, **asdict(result), "history": None})
     return result
