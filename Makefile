@@ -17,7 +17,7 @@ test: ## set up, run every test
 lint: ## check style, format and types
 wheel: ## run the chapters with the built wheel, outside the checkout
 book: ## render the book into build/book
-pytest: ## run the tests proper, without the chapters
+pytest: ## run the tests proper: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
 gpu: ## run the tests that need CUDA, write build/gpu.json
