@@ -1,6 +1,6 @@
 """Small repairs to what the theme and the other extensions write.
 
-* The gated solutions of sphinx-exercise all carry the same id; here each gets its own.
+* The exercises and solutions of sphinx-exercise all carry the same id; here each gets its own.
 * The bibliography's entries have a role that is no longer a role; what they are in is a list.
 * The site's front door, `index.html`, leads to the cover with a page that has a language, a title
   and a link, for those whose browser does not follow it by itself.
@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -30,19 +31,18 @@ FRONT_DOOR = """\
 """
 
 
-class GiveSolutionsTheirOwnIds(SphinxPostTransform):
-    """Number what sphinx-exercise calls `solution-content` in every solution of a page."""
+class GiveContentsTheirOwnIds(SphinxPostTransform):
+    """Number what sphinx-exercise calls by the same name in every exercise and solution."""
 
     default_priority = 900
 
     def run(self, **kwargs: object) -> None:
-        sections = [
-            node
-            for node in self.document.findall(nodes.section)
-            if "solution-content" in node["ids"]
-        ]
-        for number, section in enumerate(sections, start=1):
-            section["ids"] = [f"solution-content-{number}"]
+        numbers = Counter[str]()
+        for section in self.document.findall(nodes.section):
+            if section["ids"] and section["ids"][0] in ("exercise-content", "solution-content"):
+                [name] = section["ids"]
+                numbers[name] += 1
+                section["ids"] = [f"{name}-{numbers[name]}"]
 
 
 def make_list_of_citations(
@@ -64,7 +64,7 @@ def write_front_door(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
-    app.add_post_transform(GiveSolutionsTheirOwnIds)
+    app.add_post_transform(GiveContentsTheirOwnIds)
     app.connect("html-page-context", make_list_of_citations)
     app.connect("build-finished", write_front_door)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,146 @@
+"""What a reader does: search, unfold a solution, follow a link, open a chapter on Colab."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+from rendered import chapters, exported_cells, module
+from views import VIEWS, View
+
+Visit = Callable[[str], Page]
+
+
+def test_the_front_door_leads_to_the_cover(site: Path, page: Page) -> None:
+    page.goto((site / "index.html").as_uri())
+    page.wait_for_url("**/book/index.html")
+    expect(page.locator("article h1")).to_contain_text("GPT")
+
+
+def test_every_part_of_the_cover_leads_to_its_chapter(visit: Visit) -> None:
+    page = visit("book/index")
+    links = page.locator("svg.book-cover a")
+    numbers = {}
+    for link in links.all():
+        label = re.match(r"Chapter (\d+): \w", link.get_attribute("aria-label") or "")
+        assert label
+        numbers[f"book/{(link.get_attribute('href') or '').removesuffix('.html')}"] = int(label[1])
+    assert numbers == {chapter: place for place, chapter in enumerate(chapters(), start=1)}
+    links.filter(has_text="attention").locator(".disc").click()
+    expect(page.locator("article h1")).to_contain_text("5.")
+
+
+@pytest.mark.parametrize("how", ["from the search page", "from a chapter, by keyboard"])
+def test_search_finds_the_causal_mask(visit: Visit, how: str) -> None:
+    if how == "from the search page":
+        page = visit("search")
+        field = page.locator("main input[type=search]")
+    else:
+        page = visit("book/01_tokens")
+        page.keyboard.press("Control+k")
+        field = page.locator("dialog input[type=search]")
+    field.fill("causal mask")
+    field.press("Enter")
+    expect(page.locator("#search-results")).to_contain_text("matching the search query")
+    found = page.locator("#search-results a[href*='05_attention.html']")
+    expect(found.first).to_be_visible()
+    found.first.click()
+    expect(page.locator("article h1")).to_contain_text("5.")
+    expect(page.locator("article")).to_contain_text("causal")
+
+
+@pytest.fixture(scope="class", params=chapters())
+def chapter(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture(scope="class")
+def opened(chapter: str, site: Path, context: Callable[[View], BrowserContext]) -> Iterator[Page]:
+    """A chapter, opened once for the tests that look at it; each leaves it as it was."""
+    page = context(VIEWS[0]).new_page()
+    page.goto((site / f"{chapter}.html").as_uri())
+    yield page
+    page.close()
+
+
+class TestEveryChapter:
+    def test_its_solutions_unfold_by_click_and_fold_again(self, opened: Page) -> None:
+        solutions = opened.locator(".solution.dropdown")
+        assert solutions.count() >= 1
+        for solution in solutions.all():
+            title = solution.locator("> .admonition-title")
+            code = solution.locator(".cell_input pre").first
+            expect(code).to_be_hidden()
+            title.click()
+            expect(code).to_be_visible()
+            title.click()
+            expect(code).to_be_hidden()
+
+    def test_its_solutions_unfold_by_keyboard(self, opened: Page) -> None:
+        for solution in opened.locator(".solution.dropdown").all():
+            button = solution.locator("button.toggle-button")
+            expect(button).to_have_attribute("aria-expanded", "false")
+            button.focus()
+            assert button.evaluate("button => button.matches(':focus-visible')")
+            opened.keyboard.press("Enter")
+            expect(button).to_have_attribute("aria-expanded", "true")
+            expect(solution.locator(".cell_input pre").first).to_be_visible()
+            opened.keyboard.press("Enter")
+            expect(button).to_have_attribute("aria-expanded", "false")
+
+    def test_its_exported_cells_are_marked(self, opened: Page, chapter: str) -> None:
+        badges = opened.locator(".cell.exported > .exported-to")
+        assert badges.count() == exported_cells(chapter) >= 1
+        for badge in badges.all():
+            expect(badge).to_be_visible()
+            expect(badge).to_have_text(f"Exported to {module(chapter)}")
+
+    def test_what_is_not_for_readers_is_not_shown(self, opened: Page) -> None:
+        shown = opened.locator("article").text_content() or ""
+        for word in ("#|", "default_exp", "google.colab", "COLAB_JUPYTER_IP"):
+            assert word not in shown
+
+    def test_code_is_copied_as_it_is_shown(self, opened: Page) -> None:
+        code = opened.locator(".cell.exported .cell_input pre").first
+        button = opened.locator(".cell.exported .cell_input button.copybtn").first
+        assert button.get_attribute("data-clipboard-target") == f"#{code.get_attribute('id')}"
+
+    def test_the_rocket_opens_it_on_colab(self, opened: Page, chapter: str) -> None:
+        link = opened.get_by_role("link", name="Colab")
+        expect(link).to_be_hidden()
+        opened.get_by_role("button", name=re.compile("Launch")).click()
+        expect(link).to_be_visible()
+        address = link.get_attribute("href") or ""
+        assert address.startswith("https://colab.research.google.com/github/")
+        assert address.endswith(f"/{chapter}.ipynb")
+
+
+def test_a_long_formula_is_read_from_its_beginning(visit: Visit) -> None:
+    page = visit("book/notation")
+    page.set_viewport_size({"width": 320, "height": 900})
+    formula = page.locator("div.math").first
+    scrolled = formula.evaluate("box => [box.scrollWidth - box.clientWidth, box.scrollLeft]")
+    assert scrolled[0] > 0
+    assert scrolled[1] == 0
+    expect(formula).to_have_attribute("tabindex", "0")
+    formula.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("() => document.querySelector('div.math').scrollLeft > 0")
+
+
+def test_the_mode_can_be_changed(visit: Visit) -> None:
+    page = visit("book/index")
+    theme = page.locator("html")
+    expect(theme).to_have_attribute("data-theme", "light")
+    grounds = {}
+    for _ in range(3):  # light, dark, as the system has it
+        page.get_by_role("button", name=re.compile("Color mode|light|dark", re.I)).first.click()
+        mode = theme.get_attribute("data-theme")
+        grounds[mode] = page.locator("body").evaluate(
+            "body => getComputedStyle(body).backgroundColor"
+        )
+    assert grounds.keys() == {"light", "dark"}
+    assert grounds["light"] != grounds["dark"]

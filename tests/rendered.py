@@ -1,0 +1,94 @@
+"""The book as it is published: built once for a whole test run, and what the tests ask of it."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
+STRICT = ["--all", "-W", "-n", "--keep-going"]  # all pages anew; a warning is an error
+
+
+class Built(NamedTuple):
+    """A finished build: where its pages are, and all that was said while they were made."""
+
+    site: Path
+    log: str
+
+
+def build(source: Path, output: Path, environment: Mapping[str, str]) -> Built:
+    """Render a book strictly, whatever is there already.
+
+    Args:
+        source: the folder with `_config.yml` and `_toc.yml`.
+        output: the folder for the pages and Sphinx's notes.
+        environment: environment variables for the build.
+
+    Raises:
+        RuntimeError: if Sphinx gave a warning or stopped; the message ends with what it said.
+    """
+    done = subprocess.run(
+        [*COMMAND, "--path-output", str(output), *STRICT],
+        cwd=source,
+        env={**environment, "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+    )
+    log = done.stdout + done.stderr
+    if done.returncode:
+        raise RuntimeError(f"the book does not render without warnings:\n{log[-4000:]}")
+    return Built(output / "_build" / "html", log)
+
+
+@functools.cache
+def book() -> Built:
+    """This book, built once for each test run into build/book, as `make book` does."""
+    return build(ROOT, ROOT / "build" / "book", os.environ)
+
+
+def documents() -> list[str]:
+    """The pages that `_toc.yml` names, in reading order: `book/index`, `book/01_tokens`, ..."""
+    return list(named(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+
+
+def named(contents: Any) -> Iterator[str]:
+    """The pages in a part of a table of contents."""
+    if isinstance(contents, list):
+        for entry in contents:
+            yield from named(entry)
+    elif isinstance(contents, dict):
+        for key, value in contents.items():
+            yield from [value] if key in ("root", "file") else named(value)
+
+
+def chapters() -> list[str]:
+    """The pages that are chapters: those that have a notebook."""
+    return [name for name in documents() if (ROOT / f"{name}.ipynb").is_file()]
+
+
+def code_cells(chapter: str) -> list[dict[str, Any]]:
+    """The code cells of a chapter, as its notebook stores them, `source` joined."""
+    notebook = json.loads((ROOT / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    return [{**cell, "source": "".join(cell["source"])} for cell in cells]
+
+
+def exported_cells(chapter: str) -> int:
+    """How many cells of a chapter nbdev exports."""
+    return sum(cell["source"].startswith("#| export") for cell in code_cells(chapter))
+
+
+def module(chapter: str) -> str:
+    """The module that a chapter exports to, such as `mini_gpt.attention`."""
+    [cell] = [cell for cell in code_cells(chapter) if cell["source"].startswith("#| default_exp")]
+    return f"mini_gpt.{cell['source'].split()[2]}"

@@ -1,0 +1,397 @@
+"""The rendered book and its Sphinx extensions, as far as no browser is needed."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import functools
+import json
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from bs4 import BeautifulSoup, Tag
+from pybtex.database import parse_file
+from rendered import (
+    ROOT,
+    Built,
+    book,
+    build,
+    chapters,
+    code_cells,
+    documents,
+    exported_cells,
+    module,
+)
+
+sys.path.append(str(ROOT / "book" / "_ext"))
+
+import book_cover
+import book_repository
+import exported_cells as extension
+
+CONFIG = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+URL, BRANCH = book_repository.address(
+    CONFIG["repository"]["url"], CONFIG["repository"]["branch"], os.environ
+)
+BIBLIOGRAPHY = parse_file(str(ROOT / "book" / "references.bib"))
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+@functools.cache
+def soup(document: str, built: Built | None = None) -> BeautifulSoup:
+    page = (built or book()).site / f"{document}.html"
+    return BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+
+
+def prose(document: str) -> str:
+    """The Markdown of a page: of a notebook, its Markdown cells."""
+    notebook = ROOT / f"{document}.ipynb"
+    if not notebook.is_file():
+        return read(f"{document}.md")
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    return "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+
+
+def notebook(*sources: str) -> str:
+    """A notebook of code cells, as JSON; it says what it is in `#: tags` no more than needed."""
+    cells = [
+        {
+            "cell_type": "code",
+            "id": f"cell-{place}",
+            "source": source,
+            "metadata": {"tags": ["remove-cell"]} if "default_exp" in source else {},
+            "outputs": [],
+            "execution_count": place,
+        }
+        for place, source in enumerate(sources, start=1)
+    ]
+    title = {"cell_type": "markdown", "id": "title", "source": "# A chapter", "metadata": {}}
+    metadata = {
+        "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"},
+        "language_info": {"name": "python"},
+    }
+    whole = {"nbformat": 4, "nbformat_minor": 5, "metadata": metadata, "cells": [title, *cells]}
+    return json.dumps(whole)
+
+
+@pytest.fixture(scope="module")
+def small_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A book of one page and one chapter, with this book's configuration, extensions and styles."""
+    source = tmp_path_factory.mktemp("small")
+    shutil.copy(ROOT / "_config.yml", source)
+    for folder in ("_ext", "_static"):
+        shutil.copytree(ROOT / "book" / folder, source / "book" / folder)
+    shutil.copy(ROOT / "book" / "references.bib", source / "book")
+    contents = {"format": "jb-book", "root": "book/index", "chapters": [{"file": "book/chapter"}]}
+    (source / "_toc.yml").write_text(yaml.safe_dump(contents), encoding="utf-8")
+    index = "# A book\n\n```sh\ngit clone {{ repository }} --branch {{ branch }}\n```\n"
+    (source / "book" / "index.md").write_text(index, encoding="utf-8")
+    chapter = notebook(
+        "#| default_exp part",
+        "#| export\n\ndef double(x):\n    return 2 * x",
+        "# a comment, not a directive\n2 + 2",
+        "#| hide\n#| other: words",
+        "#|export deep.other\nx = 1",
+    )
+    (source / "book" / "chapter.ipynb").write_text(chapter, encoding="utf-8")
+    return source
+
+
+@pytest.fixture(scope="module")
+def fork(small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
+    """The small book, built where GitHub builds somebody's fork."""
+    runner = {"GITHUB_REPOSITORY": "somebody/fork", "GITHUB_REF": "refs/heads/draft"}
+    environment = {name: value for name, value in os.environ.items() if "GITHUB" not in name}
+    return build(small_source, tmp_path_factory.mktemp("fork"), environment | runner)
+
+
+class TestExportedCells:
+    @pytest.mark.parametrize(
+        ("source", "directives", "code"),
+        [
+            ("x = 1", [], "x = 1"),
+            ("# x\nx = 1", [], "# x\nx = 1"),
+            ("#| export\nx = 1", [["export"]], "x = 1"),
+            ("# | export\n\nx = 1\n", [["export"]], "x = 1\n"),
+            ("#|export a.b\n#| echo: false\nx", [["export", "a.b"], ["echo:", "false"]], "x"),
+            ("#| hide", [["hide"]], ""),
+            ("x = 1\n#| export", [], "x = 1\n#| export"),
+            ("", [], ""),
+        ],
+    )
+    def test_directives_are_told_from_code(
+        self, source: str, directives: list[list[str]], code: str
+    ) -> None:
+        assert extension.split_cell(source) == (directives, code)
+
+    def test_the_module_is_read_from_the_notebook(self, tmp_path: Path) -> None:
+        path = tmp_path / "chapter.ipynb"
+        path.write_text(notebook("x = 1", "#| default_exp deep.part"), encoding="utf-8")
+        assert extension.default_module(path) == "deep.part"
+        path.write_text(notebook("x = 1"), encoding="utf-8")
+        assert extension.default_module(path) is None
+        assert extension.default_module(tmp_path / "page.md") is None
+
+    def test_badges_name_and_link_the_module(self, fork: Built) -> None:
+        cells = soup("book/chapter", fork).select(".cell.exported")
+        assert [cell.select_one(".exported-to").get_text() for cell in cells] == [
+            "Exported to mini_gpt.part",
+            "Exported to mini_gpt.deep.other",
+        ]
+        links = [cell.select_one(".exported-to a")["href"] for cell in cells]
+        blob = "https://github.com/somebody/fork/blob/draft/mini_gpt"
+        assert links == [f"{blob}/part.py", f"{blob}/deep/other.py"]
+
+    def test_no_directive_is_shown(self, fork: Built) -> None:
+        page = soup("book/chapter", fork)
+        shown = [block.get_text() for block in page.select(".cell_input pre")]
+        assert shown == [
+            "def double(x):\n    return 2 * x\n",
+            "# a comment, not a directive\n2 + 2\n",
+            "x = 1\n",
+        ]
+        assert len(page.select("div.cell")) == 3  # the cell of directives alone is gone
+
+    def test_an_export_to_nowhere_stops_the_build(self, small_source: Path, tmp_path: Path) -> None:
+        source = tmp_path / "source"
+        shutil.copytree(small_source, source)
+        text = notebook("#| export\nx = 1")
+        (source / "book" / "chapter.ipynb").write_text(text, encoding="utf-8")
+        with pytest.raises(RuntimeError, match=r"no #\| default_exp says where"):
+            build(source, tmp_path / "output", os.environ)
+
+
+class TestRepository:
+    @pytest.mark.parametrize(
+        ("environment", "expected"),
+        [
+            ({}, ("https://github.com/OWNER/mini-gpt", "main")),
+            ({"GITHUB_REPOSITORY": ""}, ("https://github.com/OWNER/mini-gpt", "main")),
+            ({"GITHUB_REF": "refs/heads/x"}, ("https://github.com/OWNER/mini-gpt", "main")),
+            ({"GITHUB_REPOSITORY": "me/mine"}, ("https://github.com/me/mine", "main")),
+            (
+                {"GITHUB_REPOSITORY": "me/mine", "GITHUB_REF": "refs/heads/a/b"},
+                ("https://github.com/me/mine", "a/b"),
+            ),
+            (
+                {"GITHUB_REPOSITORY": "me/mine", "GITHUB_REF": "refs/pull/1/merge"},
+                ("https://github.com/me/mine", "main"),
+            ),
+            (
+                {"GITHUB_REPOSITORY": "me/mine", "GITHUB_SERVER_URL": "https://git.example/"},
+                ("https://git.example/me/mine", "main"),
+            ),
+        ],
+    )
+    def test_the_runner_replaces_the_configuration(
+        self, environment: dict[str, str], expected: tuple[str, str]
+    ) -> None:
+        configured = "https://github.com/OWNER/mini-gpt/"
+        assert book_repository.address(configured, "main", environment) == expected
+
+    @pytest.mark.parametrize("wrong", ["me", "me/", "https://github.com/me/mine"])
+    def test_a_malformed_repository_is_refused(self, wrong: str) -> None:
+        with pytest.raises(ValueError, match="owner/name"):
+            book_repository.address("https://x/y/z", "main", {"GITHUB_REPOSITORY": wrong})
+
+    def test_a_fork_gets_its_own_links(self, fork: Built) -> None:
+        chapter = str(soup("book/chapter", fork))
+        colab = "https://colab.research.google.com/github/somebody/fork/blob/draft"
+        assert f'"{colab}/book/chapter.ipynb"' in chapter
+        assert '"https://github.com/somebody/fork"' in chapter
+        assert "OWNER" not in chapter
+        words = soup("book/index", fork).select_one("article pre").get_text()
+        assert words == "git clone https://github.com/somebody/fork --branch draft\n"
+
+    def test_the_address_stands_in_one_place(self) -> None:
+        assert CONFIG["repository"]["url"] == "https://github.com/OWNER/mini-gpt"
+        for path in (ROOT / "book").rglob("*"):
+            if path.suffix in {".md", ".py", ".css", ".js", ".ipynb"}:
+                assert "OWNER" not in path.read_text(encoding="utf-8"), path
+
+
+class TestSite:
+    def test_renders_without_a_warning(self) -> None:
+        assert "build succeeded." in book().log
+        assert "WARNING" not in book().log
+
+    def test_has_every_chapter(self) -> None:
+        assert len(chapters()) == 10
+        files = {path.stem for path in (ROOT / "book").glob("*.ipynb")}
+        assert {name.removeprefix("book/") for name in chapters()} == files
+
+    def test_the_front_door_leads_to_the_cover(self) -> None:
+        page = soup("index")
+        assert page.html["lang"] == "en"
+        assert page.title.get_text() == CONFIG["title"]
+        assert page.a["href"] == "book/index.html"
+
+    @pytest.mark.parametrize("document", documents())
+    def test_page_has_its_place(self, document: str) -> None:
+        page, order = soup(document), documents()
+        assert page.html["lang"] == "en"
+        assert page.article.h1 is not None
+        place = order.index(document)
+        for kind, neighbour in (("left-prev", place - 1), ("right-next", place + 1)):
+            link = page.select_one(f"a.{kind}")
+            if 0 <= neighbour < len(order):
+                assert link["href"] == f"{order[neighbour].removeprefix('book/')}.html"
+            else:
+                assert link is None
+
+    @pytest.mark.parametrize("document", [*documents(), "search", "genindex"])
+    def test_page_needs_nothing_from_elsewhere(self, document: str) -> None:
+        page = soup(document)
+        needed = [tag["src"] for tag in page.select("[src]")]
+        needed += [tag["href"] for tag in page.select("link[href]")]
+        assert needed
+        for address in needed:
+            file = re.split("[?#]", str(address))[0] or f"{Path(document).name}.html"
+            assert ((book().site / document).parent / file).resolve().is_file(), address
+
+    @pytest.mark.parametrize("document", documents())
+    def test_links_within_the_site_lead_somewhere(self, document: str) -> None:
+        page = soup(document)
+        for link in page.select("a[href]"):
+            target, _, anchor = str(link["href"]).partition("#")
+            if ":" in target or target.startswith("//"):
+                continue
+            path = ((book().site / document).parent / target).resolve() if target else None
+            assert path is None or path.is_file(), link
+            if anchor and (path is None or path.suffix == ".html"):
+                html = path.read_text(encoding="utf-8") if path else str(page)
+                assert f'id="{anchor}"' in html, link
+
+    @pytest.mark.parametrize("document", documents())
+    def test_ids_are_unique(self, document: str) -> None:
+        ids = [tag["id"] for tag in soup(document).select("[id]")]
+        assert len(ids) == len(set(ids)), sorted(name for name in ids if ids.count(name) > 1)
+
+    @pytest.mark.parametrize("document", documents())
+    def test_images_say_what_is_seen(self, document: str) -> None:
+        for image in soup(document).select("article img"):
+            assert image.find_parent(class_="cell_output"), image  # drawn by code
+            assert len(image.get("alt", "")) > 20, image
+
+    @pytest.mark.parametrize("chapter", chapters())
+    def test_chapter_opens_on_colab(self, chapter: str) -> None:
+        github = URL.removeprefix("https://github.com/")
+        address = f"https://colab.research.google.com/github/{github}/blob/{BRANCH}/{chapter}.ipynb"
+        links = {link["href"] for link in soup(chapter).select("a[href*='colab']")}
+        assert links == {address}
+
+    @pytest.mark.parametrize("chapter", chapters())
+    def test_chapter_marks_what_it_exports(self, chapter: str) -> None:
+        page = soup(chapter)
+        badges = page.select(".cell.exported > .exported-to")
+        assert len(badges) == exported_cells(chapter) >= 1
+        assert {badge.get_text() for badge in badges} == {f"Exported to {module(chapter)}"}
+        path = f"{module(chapter).replace('.', '/')}.py"
+        assert {badge.a["href"] for badge in badges} == {f"{URL}/blob/{BRANCH}/{path}"}
+        assert (ROOT / path).is_file()
+        code = [block.get_text() for block in page.select(".cell_input pre")]
+        assert not [block for block in code if "#|" in block]
+        hidden = [c for c in code_cells(chapter) if "remove-cell" in c["metadata"].get("tags", [])]
+        assert len(code) == len(code_cells(chapter)) - len(hidden)
+
+    @pytest.mark.parametrize("chapter", chapters())
+    def test_chapter_has_exercises_with_folded_solutions(self, chapter: str) -> None:
+        page = soup(chapter)
+        exercises, solutions = page.select("div.exercise"), page.select("div.solution")
+        assert len(solutions) == len(exercises) >= 1
+        for solution in solutions:
+            assert {"admonition", "dropdown"} <= set(solution["class"])
+            assert solution.select_one(".cell_input pre")
+
+
+class TestCover:
+    def test_shows_the_chapters_in_their_order(self) -> None:
+        pages = [f"book/{page}" for page, _ in book_cover.CHAPTERS.values()]
+        assert pages == chapters()
+        assert list(book_cover.CHAPTERS) == list(range(1, len(pages) + 1))
+        assert len(soup("book/index").select("svg.book-cover a")) == len(pages)
+
+    def test_is_described(self) -> None:
+        figure = soup("book/index").select_one("svg.book-cover")
+        for attribute in ("aria-labelledby", "aria-describedby"):
+            described = figure.find(id=figure[attribute])
+            assert isinstance(described, Tag)
+            assert len(described.get_text()) > 20
+
+    def test_the_triangle_is_causal(self) -> None:
+        size = len(book_cover.TEXT)
+        drawn = book_cover.causal_triangle(0, 0, 10)
+        assert drawn.count('class="seen"') == size * (size + 1) // 2
+        assert drawn.count('class="unseen"') == size * (size - 1) // 2
+
+    def test_the_map_names_the_module_of_every_chapter(self) -> None:
+        rows = soup("book/index").select("table tbody tr")
+        found = [[cell.get_text() for cell in row.select("td")] for row in rows]
+        assert [int(cells[0]) for cells in found] == list(range(1, len(chapters()) + 1))
+        assert [cells[3] for cells in found] == [module(chapter) for chapter in chapters()]
+        links = [row.a["href"] for row in rows]
+        assert links == [f"{chapter.removeprefix('book/')}.html" for chapter in chapters()]
+
+    def test_its_python_runs(self) -> None:
+        [example] = re.findall(r"```python\n(.*?)```", read("book/index.md"), flags=re.S)
+        names: dict[str, Any] = {}
+        exec(compile(ast.parse(example), "index.md", "exec"), names)
+        assert names["scores"].shape == (2, 64, 65)
+
+    def test_its_make_targets_exist(self) -> None:
+        targets = set(re.findall(r"^make (\w+)", read("book/index.md"), flags=re.M))
+        assert targets >= {"demo", "test"}
+        makefile = read("Makefile")
+        for target in targets:
+            assert re.search(rf"^{target}:.*## ", makefile, flags=re.M), target
+
+
+class TestReference:
+    def test_every_citation_is_in_the_bibliography(self) -> None:
+        cited = {
+            key.strip()
+            for document in documents()
+            for keys in re.findall(r"\{cite(?::\w+)?\}`([^`]+)`", prose(document))
+            for key in keys.split(",")
+        }
+        assert cited
+        assert cited <= BIBLIOGRAPHY.entries.keys()
+
+    @pytest.mark.parametrize("key", sorted(BIBLIOGRAPHY.entries))
+    def test_entry_is_complete(self, key: str) -> None:
+        entry = BIBLIOGRAPHY.entries[key]
+        surname = entry.persons["author"][0].last_names[-1].lower()
+        match = re.fullmatch(r"([a-z]+)(\d{4})[a-z0-9]+", key)
+        assert match
+        assert surname == match[1]
+        assert entry.fields["year"] == match[2]
+        assert entry.fields["title"]
+        if key != "radford2019language":
+            assert re.fullmatch(r"\d{4}\.\d{5}", entry.fields["eprint"])
+
+    def test_the_bibliography_shows_every_entry(self) -> None:
+        page = soup("book/bibliography")
+        assert len(page.select("div.citation")) == len(BIBLIOGRAPHY.entries)
+
+    def test_the_glossary_is_in_order_and_explains_thirty_terms(self) -> None:
+        terms = [term.find(string=True) for term in soup("book/glossary").select("dl.glossary dt")]
+        assert len(terms) >= 30
+        assert terms == sorted(terms, key=str.lower)
+
+    def test_the_notation_names_fields_that_exist(self) -> None:
+        from mini_gpt import GPTConfig
+
+        sizes = soup("book/notation").select("table")[0]
+        named = {row.select("td")[1].get_text() for row in sizes.select("tbody tr")}
+        fields = {field.name for field in dataclasses.fields(GPTConfig)}
+        assert named - fields == {"batch", "time", "head_width"}
+        assert sizes.select_one("tbody") is not None
