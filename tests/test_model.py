@@ -1,0 +1,521 @@
+"""The model: its description, its start, its size, its cost, and what it may see."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mini_gpt import checks
+from mini_gpt.model import (
+    GPT,
+    GPTConfig,
+    count_parameters,
+    flops_per_token,
+    parameters_by_component,
+    training_bytes,
+)
+
+TINY = GPTConfig(vocab_size=17, context_length=8, layers=6, heads=3, width=12)
+POSITIONS = ("learned", "sinusoidal", "rotary", "none")
+RELEASED = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+}
+
+
+def build(config: GPTConfig, seed: int = 0, spread: float = 0.3) -> GPT:
+    """A model in evaluation mode whose every parameter is random, so that none can be left out."""
+    torch.manual_seed(seed)
+    model = GPT(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(spread * torch.randn(parameter.shape))
+    return model
+
+
+def some_ids(config: GPTConfig, batch: int = 2, time: int = 5, seed: int = 1) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(config.vocab_size, (batch, time), generator=generator)
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> GPTConfig:
+    """Small shapes of every kind."""
+    heads = draw(st.integers(1, 4))
+    head_width = 2 * draw(st.integers(1, 4))
+    return GPTConfig(
+        vocab_size=draw(st.integers(2, 40)),
+        context_length=draw(st.integers(6, 12)),
+        layers=draw(st.integers(1, 3)),
+        heads=heads,
+        width=heads * head_width,
+        hidden_width=draw(st.none() | st.integers(1, 30)),
+        bias=draw(st.booleans()),
+        position=draw(st.sampled_from(POSITIONS)),
+    )
+
+
+class TestConfig:
+    def test_defaults_are_the_smallest_gpt2(self) -> None:
+        config = GPTConfig()
+        assert config == GPTConfig.preset("gpt2")
+        assert dataclasses.astuple(config) == (
+            50_257,
+            1024,
+            12,
+            12,
+            768,
+            None,
+            0.0,
+            True,
+            "learned",
+        )
+
+    @pytest.mark.parametrize(
+        ("name", "layers", "heads", "width"),
+        [
+            ("gpt2", 12, 12, 768),
+            ("gpt2-medium", 24, 16, 1024),
+            ("gpt2-large", 36, 20, 1280),
+            ("gpt2-xl", 48, 25, 1600),
+        ],
+    )
+    def test_presets(self, name: str, layers: int, heads: int, width: int) -> None:
+        config = GPTConfig.preset(name)
+        assert (config.layers, config.heads, config.width) == (layers, heads, width)
+        assert (config.head_width, config.feed_forward_width) == (64, 4 * width)
+
+    def test_unknown_preset_lists_the_known(self) -> None:
+        with pytest.raises(ValueError, match="no preset 'gpt3'; there are gpt2, gpt2-medium"):
+            GPTConfig.preset("gpt3")
+
+    @pytest.mark.parametrize(
+        ("fields", "kind", "message"),
+        [
+            ({"vocab_size": 0}, ValueError, "vocab_size 0 must be at least 1"),
+            ({"context_length": -1}, ValueError, "context_length -1 must be at least 1"),
+            ({"layers": 0}, ValueError, "layers 0 must be at least 1"),
+            ({"heads": 0}, ValueError, "heads 0 must be at least 1"),
+            ({"width": 0}, ValueError, "width 0 must be at least 1"),
+            ({"hidden_width": 0}, ValueError, "hidden_width 0 must be at least 1"),
+            ({"layers": 2.0}, TypeError, "layers 2.0 must be a whole number"),
+            ({"layers": True}, TypeError, "layers True must be a whole number"),
+            ({"width": "768"}, TypeError, "width '768' must be a whole number"),
+            ({"heads": 5}, ValueError, "heads 5 must divide width 768; try width 320"),
+            ({"dropout": 1.0}, ValueError, "dropout 1.0 must be at least 0 and less than 1"),
+            ({"dropout": -0.1}, ValueError, "dropout -0.1 must be at least 0"),
+            ({"dropout": math.nan}, ValueError, "dropout nan must be at least 0"),
+            ({"dropout": "0.1"}, TypeError, "dropout '0.1' must be a number"),
+            ({"bias": "false"}, TypeError, "bias 'false' must be True or False"),
+            ({"position": "rope"}, ValueError, "position 'rope' must be 'learned', 'sinusoidal'"),
+            (
+                {"position": "rotary", "width": 9, "heads": 3},
+                ValueError,
+                "even head width, not 3; try width 18",
+            ),
+            ({"position": "sinusoidal", "width": 9, "heads": 3}, ValueError, "even width, not 9"),
+        ],
+    )
+    def test_refuses_what_cannot_be(
+        self, fields: dict[str, Any], kind: type[Exception], message: str
+    ) -> None:
+        # Past the type checks of the tests' import hook, which users do not have.
+        config = copy.copy(GPTConfig())
+        for name, value in fields.items():
+            object.__setattr__(config, name, value)
+        with pytest.raises(kind, match=message):
+            config.__post_init__()
+
+    def test_checks_itself_when_it_is_made(self) -> None:
+        with pytest.raises(ValueError, match="layers 0 must be at least 1"):
+            GPTConfig(layers=0)
+
+    @pytest.mark.parametrize("heads", [5, 7, 12, 100])
+    def test_its_remedy_works(self, heads: int) -> None:
+        with pytest.raises(ValueError) as fault:
+            GPTConfig(width=heads * 64 + 1, heads=heads)
+        assert GPTConfig(width=int(str(fault.value).split()[-1]), heads=heads).head_width == 64
+
+    def test_cannot_be_changed(self) -> None:
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            TINY.layers = 2  # type: ignore[misc]
+
+
+class TestForward:
+    @pytest.mark.parametrize("position", POSITIONS)
+    def test_is_embedding_positions_stack_and_head(self, position: Any) -> None:
+        model = build(dataclasses.replace(TINY, position=position))
+        ids = some_ids(TINY)
+        stream = F.embedding(ids, model.token_embedding.weight)
+        if model.positions is not None:
+            stream = stream + model.positions(5)
+        for block in model.decoder.blocks:
+            stream = block(stream)
+        hidden = model.decoder.final_norm(stream)
+        torch.testing.assert_close(model.hidden(ids), hidden)
+        torch.testing.assert_close(model(ids), hidden @ model.token_embedding.weight.T)
+        assert model(ids).shape == (2, 5, 17)
+
+    @settings(deadline=None, max_examples=20)
+    @given(configs(), st.data())
+    def test_never_sees_the_future(self, config: GPTConfig, data: st.DataObject) -> None:
+        """What comes after a position changes nothing there, and what stands there does."""
+        model, ids = build(config).double(), some_ids(config, time=6)
+        position = data.draw(st.integers(0, 5))
+        other = ids.clone()
+        other[:, position:] = (other[:, position:] + 1) % config.vocab_size
+        before, after = model(ids), model(other)
+        torch.testing.assert_close(before[:, :position], after[:, :position], rtol=0, atol=1e-12)
+        assert not torch.allclose(before[:, position], after[:, position], rtol=1e-6)
+        torch.testing.assert_close(model(ids[:, : position + 1]), before[:, : position + 1])
+
+    def test_sequences_of_a_batch_do_not_meet(self) -> None:
+        model, ids = build(TINY), some_ids(TINY, batch=3)
+        for row in range(3):
+            torch.testing.assert_close(model(ids)[row : row + 1], model(ids[row : row + 1]))
+
+    def test_order_matters_with_positions_only(self) -> None:
+        """Without them the last prediction depends on which tokens came before, in any order."""
+        config = dataclasses.replace(TINY, layers=1)
+        ids, swapped = torch.tensor([[3, 7, 11, 2]]), torch.tensor([[11, 3, 7, 2]])
+        for position in POSITIONS:
+            model = build(dataclasses.replace(config, position=position))
+            same = torch.allclose(model(ids)[:, -1], model(swapped)[:, -1], atol=1e-5)
+            assert same == (position == "none")
+
+    def test_the_head_is_the_embedding(self) -> None:
+        model = GPT(TINY)
+        assert [n for n, p in model.named_parameters() if p.shape == (17, 12)] == [
+            "token_embedding.weight"
+        ]
+        model(some_ids(TINY)).sum().backward()
+        unused = torch.ones(17, dtype=torch.bool)
+        unused[some_ids(TINY).unique()] = False
+        assert model.token_embedding.weight.grad is not None
+        assert model.token_embedding.weight.grad[unused].any(), "tokens not read are still scored"
+
+    def test_dropout_acts_while_training_only(self) -> None:
+        model, ids = build(dataclasses.replace(TINY, dropout=0.5)), some_ids(TINY)
+        torch.testing.assert_close(model(ids), build(TINY)(ids))
+        model.train()
+        assert not torch.allclose(model(ids), model(ids))
+
+    def test_the_whole_context_fits_and_not_one_more(self) -> None:
+        model = GPT(TINY)
+        assert model(some_ids(TINY, time=8)).shape == (2, 8, 17)
+        with pytest.raises(ValueError, match="9 tokens do not fit the context of 8; shorten"):
+            model(some_ids(TINY, time=9))
+
+    @pytest.mark.parametrize("unknown", [17, -1])
+    def test_refuses_an_unknown_id(self, unknown: int) -> None:
+        with pytest.raises(IndexError):
+            GPT(TINY)(torch.tensor([[3, unknown]]))
+
+    def test_copies_share_nothing(self) -> None:
+        model, ids = build(TINY), some_ids(TINY)
+        twin, expected = copy.deepcopy(model), model(ids)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        torch.testing.assert_close(twin(ids), expected)
+
+
+class GrowingCache:
+    """The plainest cache there is: everything so far, joined anew at each step."""
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.kept: list[tuple[Tensor, Tensor]] = []
+
+    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        self.kept.append((key, value))
+        self.length += key.shape[2]
+        keys, values = zip(*self.kept, strict=True)
+        return torch.cat(keys, 2), torch.cat(values, 2)
+
+
+class TestCaches:
+    @pytest.mark.parametrize("position", POSITIONS)
+    @pytest.mark.parametrize("pieces", [(1, 1, 1, 1, 1), (2, 3), (3, 1, 1), (1, 4)])
+    def test_piece_by_piece_is_the_same_as_at_once(
+        self, position: Any, pieces: tuple[int, ...]
+    ) -> None:
+        model = build(dataclasses.replace(TINY, position=position)).double()
+        ids, caches = some_ids(TINY), [GrowingCache() for _ in range(TINY.layers)]
+        logits = [model(piece, caches) for piece in ids.split(pieces, dim=1)]
+        torch.testing.assert_close(torch.cat(logits, 1), model(ids))
+
+    def test_counts_what_is_cached(self) -> None:
+        model, caches = GPT(TINY), [GrowingCache() for _ in range(TINY.layers)]
+        model(some_ids(TINY, time=5), caches)
+        with pytest.raises(ValueError, match="9 tokens do not fit the context of 8"):
+            model(some_ids(TINY, time=4), caches)
+
+    @pytest.mark.parametrize("number", [0, 5, 7])
+    def test_every_layer_has_one(self, number: int) -> None:
+        with pytest.raises(ValueError, match=f"{number} caches for 6 layers"):
+            GPT(TINY)(some_ids(TINY), [GrowingCache() for _ in range(number)])
+
+
+class TestStart:
+    @pytest.mark.parametrize("position", POSITIONS)
+    def test_first_loss_is_that_of_an_even_choice(self, position: Any) -> None:
+        torch.manual_seed(0)
+        config = GPTConfig(
+            vocab_size=84, context_length=64, layers=4, heads=4, width=128, position=position
+        )
+        ids = torch.randint(84, (8, 65), generator=torch.Generator().manual_seed(0))
+        loss = F.cross_entropy(GPT(config)(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+        assert abs(loss.item() / math.log(84) - 1) < 0.02
+
+    def test_every_weight_starts_as_in_gpt2(self) -> None:
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(vocab_size=200, context_length=90, layers=5, heads=4, width=64))
+        kinds = {"norm": 0, "bias": 0, "residual": 0, "other": 0}
+        for name, parameter in model.named_parameters():
+            if "norm" in name:
+                kinds["norm"] += 1
+                assert (parameter == (1 if name.endswith("weight") else 0)).all(), name
+            elif name.endswith("bias"):
+                kinds["bias"] += 1
+                assert not parameter.any(), name
+            else:
+                residual = name.endswith(("attention.output.weight", "contract.weight"))
+                kinds["residual" if residual else "other"] += 1
+                expected = 0.02 / math.sqrt(10) if residual else 0.02
+                assert parameter.std().item() == pytest.approx(expected, rel=0.05), name
+                assert abs(parameter.mean().item()) < 0.05 * expected, name
+        assert kinds == {"norm": 22, "bias": 20, "residual": 10, "other": 12}
+
+    def test_a_seed_decides_the_weights(self) -> None:
+        first, second = (torch.manual_seed(7), GPT(TINY))[1], (torch.manual_seed(7), GPT(TINY))[1]
+        for one, other in zip(first.parameters(), second.parameters(), strict=True):
+            assert torch.equal(one, other)
+
+    def test_initialise_draws_anew(self) -> None:
+        model = build(TINY)
+        model.initialise()
+        assert model.decoder.final_norm.bias.abs().max() > 0  # normalisations are left alone
+        assert model.token_embedding.weight.std().item() == pytest.approx(0.02, rel=0.2)
+
+
+class TestSize:
+    @pytest.mark.parametrize("name", RELEASED)
+    def test_the_four_released_sizes_are_exact(self, name: str) -> None:
+        config = GPTConfig.preset(name)
+        with torch.device("meta"):
+            model = GPT(config)
+        assert count_parameters(model) == RELEASED[name]
+        assert sum(parameters_by_component(config).values()) == RELEASED[name]
+
+    @settings(deadline=None, max_examples=40)
+    @given(configs())
+    def test_the_formula_counts_each_part(self, config: GPTConfig) -> None:
+        with torch.device("meta"):
+            model = GPT(config)
+        blocks = model.decoder.blocks
+
+        def total(*modules: nn.Module | None) -> int:
+            return sum(count_parameters(module) for module in modules if module is not None)
+
+        assert parameters_by_component(config) == {
+            "token embedding (tied head)": total(model.token_embedding),
+            "positions": total(model.positions),
+            "attention": total(*(block.attention for block in blocks)),
+            "feed-forward": total(*(block.feed_forward for block in blocks)),
+            "normalisation": total(
+                *(block.attention_norm for block in blocks),
+                *(block.feed_forward_norm for block in blocks),
+            ),
+            "final normalisation": total(model.decoder.final_norm),
+        }
+        assert sum(parameters_by_component(config).values()) == count_parameters(model)
+
+    def test_shared_parameters_count_once(self) -> None:
+        linear = nn.Linear(3, 5)
+        assert count_parameters(nn.ModuleList([linear, linear])) == 20
+
+
+class TestCost:
+    @settings(deadline=None, max_examples=15)
+    @given(configs(), st.integers(1, 3), st.integers(1, 6))
+    def test_flops_are_those_that_pytorch_counts(
+        self, config: GPTConfig, batch: int, time: int
+    ) -> None:
+        model = GPT(config)
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            model(some_ids(config, batch, time)).sum().backward()
+        assert counter.get_total_flops() == batch * time * flops_per_token(config, time)
+
+    def test_flops_default_to_the_full_context(self) -> None:
+        assert flops_per_token(TINY) == flops_per_token(TINY, 8) > flops_per_token(TINY, 7)
+
+    @settings(deadline=None, max_examples=10)
+    @given(configs())
+    def test_training_bytes_are_those_of_a_step(self, config: GPTConfig) -> None:
+        model = GPT(config)
+        optimiser = torch.optim.AdamW(model.parameters())
+        model(some_ids(config)).sum().backward()
+        optimiser.step()
+        held = [tensor for p in model.parameters() for tensor in (p, p.grad)]
+        held += [t for state in optimiser.state.values() for t in state.values() if t.ndim]
+        assert sum(t.nbytes for t in held if t is not None) == training_bytes(config)
+
+
+class TestHealth:
+    @pytest.mark.parametrize("position", POSITIONS)
+    def test_learns_one_batch_by_heart(self, position: Any) -> None:
+        torch.manual_seed(0)
+        config = GPTConfig(17, context_length=12, layers=2, heads=2, width=32, position=position)
+        model, ids = GPT(config), some_ids(config, batch=4, time=9)
+        ids[:, 0] = torch.arange(4)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        for _ in range(80):
+            loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+        assert loss.item() < 0.1
+
+    @settings(deadline=None, max_examples=15)
+    @given(configs())
+    def test_every_parameter_gets_a_gradient(self, config: GPTConfig) -> None:
+        model = build(config)
+        model(some_ids(config, time=config.context_length)).square().mean().backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.any(), name
+
+    @pytest.mark.parametrize("position", POSITIONS)
+    def test_gradients_are_numerically_right(self, position: Any) -> None:
+        config = GPTConfig(5, context_length=4, layers=2, heads=2, width=4, position=position)
+        model, ids = build(config).double(), some_ids(config, time=4)
+        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
+        step = 1e-5
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                assert parameter.grad is not None
+                index = int(parameter.grad.abs().argmax())
+                flat, losses = parameter.view(-1), []
+                for sign in (1, -1):
+                    flat[index] += sign * step
+                    logits = model(ids[:, :-1]).flatten(0, 1)
+                    losses.append(F.cross_entropy(logits, ids[:, 1:].flatten()))
+                    flat[index] -= sign * step
+                slope = ((losses[0] - losses[1]) / (2 * step)).item()
+                assert slope == pytest.approx(parameter.grad.flatten()[index].item(), rel=1e-5), (
+                    name
+                )
+
+
+def printed(capsys: pytest.CaptureFixture[str], check: Any, answer: Any) -> str:
+    check(answer)
+    return capsys.readouterr().out
+
+
+def logits_by_depth(model: GPT, ids: Tensor) -> Tensor:
+    assert model.positions is not None
+    streams = [model.token_embedding(ids) + model.positions(ids.shape[1])]
+    for block in model.decoder.blocks:
+        streams.append(block(streams[-1]))
+    return torch.stack(
+        [model.token_embedding.logits(model.decoder.final_norm(stream)) for stream in streams]
+    )
+
+
+def without_final_norm(model: GPT, ids: Tensor) -> Tensor:
+    assert model.positions is not None
+    streams = [model.token_embedding(ids) + model.positions(ids.shape[1])]
+    for block in model.decoder.blocks:
+        streams.append(block(streams[-1]))
+    return torch.stack([model.token_embedding.logits(stream) for stream in streams])
+
+
+def normalised_stream(model: GPT, ids: Tensor) -> Tensor:
+    """Feeds the normalised stream on to the next block: right at depth 0 only."""
+    assert model.positions is not None
+    stream, found = model.token_embedding(ids) + model.positions(ids.shape[1]), []
+    for block in [nn.Identity(), *model.decoder.blocks]:
+        stream = model.decoder.final_norm(block(stream))
+        found.append(model.token_embedding.logits(stream))
+    return torch.stack(found)
+
+
+def sees_future(model: Any, ids: Tensor) -> bool:
+    for time in range(1, ids.shape[1]):
+        if not torch.allclose(model(ids)[:, :time], model(ids[:, :time]), atol=1e-6):
+            return True
+    return False
+
+
+def compares_last_only(model: Any, ids: Tensor) -> bool:
+    other = ids.clone()
+    other[:, -1] = (other[:, -1] + 1) % 11
+    return not torch.allclose(model(ids)[:, :-1], model(other)[:, :-1])
+
+
+def compares_first_only(model: Any, ids: Tensor) -> bool:
+    other = (ids + 1) % 11
+    other[:, 0] = ids[:, 0]
+    return not torch.allclose(model(ids)[:, 0], model(other)[:, 0])
+
+
+def compares_changed_position(model: Any, ids: Tensor) -> bool:
+    other = ids.clone()
+    other[:, 3] = (other[:, 3] + 1) % 11
+    return not torch.allclose(model(ids)[:, :4], model(other)[:, :4])
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("check", "wrong"),
+        [
+            (checks.gpt.block_parameters, lambda width: None),
+            (checks.gpt.block_parameters, lambda width: 12 * width**2),
+            (checks.gpt.block_parameters, lambda width: 12.0 * width**2 + 13 * width),
+            (checks.gpt.block_parameters, lambda width: 25),
+            (checks.gpt.block_parameters, lambda width: 1 / 0),
+            (checks.gpt.sees_future, lambda model, ids: None),
+            (checks.gpt.sees_future, lambda model, ids: True),
+            (checks.gpt.sees_future, lambda model, ids: False),
+            (checks.gpt.sees_future, compares_last_only),
+            (checks.gpt.sees_future, compares_first_only),
+            (checks.gpt.sees_future, compares_changed_position),
+            (checks.gpt.logits_by_depth, lambda model, ids: None),
+            (checks.gpt.logits_by_depth, lambda model, ids: model(ids)),
+            (checks.gpt.logits_by_depth, lambda model, ids: model(ids).expand(4, -1, -1, -1)),
+            (checks.gpt.logits_by_depth, without_final_norm),
+            (checks.gpt.logits_by_depth, normalised_stream),
+        ],
+    )
+    def test_is_not_content_with_a_wrong_answer(
+        self, check: Any, wrong: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert printed(capsys, check, wrong).startswith("not yet: ")
+
+    @pytest.mark.parametrize(
+        ("check", "right"),
+        [
+            (checks.gpt.block_parameters, lambda width: 12 * width**2 + 13 * width),
+            (checks.gpt.sees_future, sees_future),
+            (checks.gpt.logits_by_depth, logits_by_depth),
+        ],
+    )
+    def test_is_content_with_the_right_one(
+        self, check: Any, right: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert printed(capsys, check, right).startswith("correct: ")
