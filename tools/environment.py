@@ -72,13 +72,13 @@ def make_venv(folder: Path) -> Path:
     identity = f"{folder}\n{sys.version}\n"
     if made_for.exists() and made_for.read_text() == identity:
         return python
-    say(f"creating {folder.relative_to(ROOT)} with Python {platform.python_version()}")
     for module in ("venv", "pip"):
         if not importlib.util.find_spec(module):
             sys.exit(
                 f"{sys.executable} has no {module}; "
                 f"on Debian or Ubuntu: sudo apt install python3-{module}"
             )
+    say(f"creating {folder.relative_to(ROOT)} with Python {platform.python_version()}")
     # pip comes from the Python that runs this: Debian's has pip, but not the means to pass it on.
     shutil.rmtree(folder, ignore_errors=True)
     run([sys.executable, "-m", "venv", "--without-pip", folder])

@@ -108,13 +108,15 @@ def bench(*arguments: str) -> int:
     return call(environment.prepare("bench"), "-m", "bench", *arguments)
 
 
-def constraints() -> int:
-    """Resolve constraints.txt anew, with uv in an environment of its own."""
+def constraints(*arguments: str) -> int:
+    """Resolve constraints.txt anew, moving only what must move; `--upgrade` moves everything."""
     python = environment.make_venv(ROOT / "build" / "uv")
     environment.pip(python, "install", "uv")
-    command = [script(python, "uv"), "pip", "compile", "--universal", "--python-version", "3.10"]
-    command += ["--all-extras", "--no-header", "--no-annotate", "--quiet", "pyproject.toml", "-"]
-    pins = subprocess.check_output(command, cwd=ROOT, input="pip\nsetuptools\n", text=True)
+    command = [script(python, "uv"), "pip", "compile", "pyproject.toml", "-", "--all-extras"]
+    command += ["--universal", "--python-version", "3.10", "--no-header", "--no-annotate"]
+    command += ["--quiet", "--output-file", environment.CONSTRAINTS, *arguments]
+    subprocess.run(command, cwd=ROOT, input="pip\nsetuptools\n", text=True, check=True)
+    pins = environment.CONSTRAINTS.read_text(encoding="utf-8")
     environment.CONSTRAINTS.write_text(PINS_HEADER + pins, encoding="utf-8")
     return 0
 
