@@ -1,5 +1,6 @@
 """Small repairs to what the theme and the other extensions write.
 
+* Figures are shown at the size that they were drawn for.
 * The exercises and solutions of sphinx-exercise all carry the same id; here each gets its own.
 * The bibliography's entries have a role that is no longer a role; what they are in is a list.
 * The site's front door, `index.html`, leads to the cover with a page that has a language, a title
@@ -14,8 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from PIL import Image
 from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
 from sphinx.transforms.post_transforms import SphinxPostTransform
+
+CSS_RESOLUTION = 96  # pixels per inch, by definition
 
 FRONT_DOOR = """\
 <!DOCTYPE html>
@@ -29,6 +34,24 @@ FRONT_DOOR = """\
 <body><main><h1>{title}</h1><p><a href="{address}">Open the book</a></p></main></body>
 </html>
 """
+
+
+class ShowFiguresAtTheirSize(SphinxTransform):
+    """Give each figure of a notebook the width that its pixels and its resolution say.
+
+    Otherwise a browser would take a pixel of the file for one of its own, and show a figure of high
+    resolution as a large one.
+    """
+
+    default_priority = 500
+
+    def apply(self, **kwargs: object) -> None:
+        for image in self.document.findall(nodes.image):
+            if image["uri"].endswith(".png") and "width" not in image:
+                _, path = self.env.relfn2path(image["uri"], self.env.docname)
+                with Image.open(path) as picture:
+                    resolution = picture.info.get("dpi", (CSS_RESOLUTION, CSS_RESOLUTION))[0]
+                    image["width"] = f"{round(picture.width * CSS_RESOLUTION / resolution)}px"
 
 
 class GiveContentsTheirOwnIds(SphinxPostTransform):
@@ -64,6 +87,7 @@ def write_front_door(app: Sphinx, exception: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_transform(ShowFiguresAtTheirSize)
     app.add_post_transform(GiveContentsTheirOwnIds)
     app.connect("html-page-context", make_list_of_citations)
     app.connect("build-finished", write_front_door)
