@@ -345,7 +345,7 @@ class TestCover:
         [example] = re.findall(r"```python\n(.*?)```", read("book/index.md"), flags=re.S)
         names: dict[str, Any] = {}
         exec(compile(ast.parse(example), "index.md", "exec"), names)
-        assert names["scores"].shape == (2, 64, 65)
+        assert names["logits"].shape == (2, 64, 65)
 
     def test_its_make_targets_exist(self) -> None:
         targets = set(re.findall(r"^make (\w+)", read("book/index.md"), flags=re.M))
@@ -394,4 +394,13 @@ class TestReference:
         named = {row.select("td")[1].get_text() for row in sizes.select("tbody tr")}
         fields = {field.name for field in dataclasses.fields(GPTConfig)}
         assert named - fields == {"batch", "time", "head_width"}
-        assert sizes.select_one("tbody") is not None
+
+    def test_the_notation_gives_the_shapes_that_a_model_has(self) -> None:
+        from mini_gpt import GPT, GPTConfig
+
+        config = GPTConfig(vocab_size=7, context_length=5, layers=1, heads=3, width=12)
+        parameters = dict(GPT(config).named_parameters())
+        assert parameters["token_embedding.weight"].shape == (config.vocab_size, config.width)
+        assert parameters["positions.weight"].shape == (config.context_length, config.width)
+        names = {code.get_text() for code in soup("book/notation").select("td code")}
+        assert {"token_embedding.weight", "positions.weight"} <= names
