@@ -1,0 +1,761 @@
+"""The sampling loop: equal to the naive loop, drawn from the right distribution, well-mannered."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel
+
+import mini_gpt.sampling as sampling
+from mini_gpt import checks
+from mini_gpt.attention import LayerCache
+from mini_gpt.gpt2 import from_gpt2_names
+from mini_gpt.model import GPT, GPTConfig
+from mini_gpt.sampling import (
+    Continuation,
+    KeyValueCache,
+    Reader,
+    SampleConfig,
+    choose,
+    draw,
+    generate,
+    generate_ids,
+    min_p,
+    start_ids,
+    stream,
+    temperature,
+    top_k,
+    top_p,
+)
+from mini_gpt.tokenizer import BPETokenizer, CharTokenizer
+
+SCHEMES = ("learned", "sinusoidal", "rotary", "none")
+LETTERS = CharTokenizer("abcdefghijklmnopqrs")  # 19 of them
+BYTES = BPETokenizer([bytes([byte]) for byte in range(256)])  # id 256 ends a text
+slow = settings(deadline=None, max_examples=30)
+
+
+def make_model(position: Any = "learned", vocab_size: int = 19, **changes: Any) -> GPT:
+    """A tiny GPT, all sizes different, whose logits differ clearly from token to token."""
+    shape = {"context_length": 11, "layers": 3, "heads": 2, "width": 12, **changes}
+    torch.manual_seed(0)
+    model = GPT(GPTConfig(vocab_size=vocab_size, position=position, **shape))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(6) if parameter.ndim > 1 else None
+    return model.eval()
+
+
+def random_ids(*shape: int, size: int = 19) -> Tensor:
+    return torch.randint(size, shape, generator=torch.Generator().manual_seed(7))
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@torch.no_grad()
+def naive_ids(model: GPT, prompt: Sequence[int], new: int, config: SampleConfig) -> list[int]:
+    """The loop without a cache: everything is computed anew for each token."""
+    ids, generator = list(prompt), seeded(config.seed)
+    for _ in range(new):
+        logits = model(torch.tensor([ids[-model.config.context_length :]]))[:, -1]
+        ids += choose(logits, config, [generator])
+    return ids[len(prompt) :]
+
+
+def chi_square(observed: Tensor, probabilities: Tensor) -> float:
+    """How far counts are from what probabilities let expect; infinite where nothing may be."""
+    expected = probabilities.double() * observed.sum()
+    possible = expected > 0
+    if observed[~possible].sum():
+        return math.inf
+    return ((observed - expected)[possible] ** 2 / expected[possible]).sum().item()
+
+
+def limit(freedom: int) -> float:
+    """A chi-square that right draws exceed about once in 100,000 (Wilson and Hilferty 1931)."""
+    spread = 2 / (9 * freedom)
+    return freedom * (1 - spread + 4.265 * math.sqrt(spread)) ** 3
+
+
+class TestCache:
+    @pytest.mark.parametrize("position", SCHEMES)
+    @pytest.mark.parametrize("piece", [1, 2, 3, 5, 11])
+    def test_logits_are_those_without_a_cache(self, position: str, piece: int) -> None:
+        model, ids = make_model(position), random_ids(4, 11)
+        caches = [KeyValueCache(11) for _ in range(3)]
+        with torch.no_grad():
+            found = torch.cat([model(part, caches) for part in ids.split(piece, dim=1)], dim=1)
+            torch.testing.assert_close(found, model(ids), rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("position", SCHEMES)
+    def test_in_bfloat16_too(self, position: str) -> None:
+        model, ids = make_model(position).bfloat16(), random_ids(4, 11)
+        caches = [KeyValueCache(11) for _ in range(3)]
+        with torch.no_grad():
+            found = torch.cat([model(part, caches) for part in ids.split(2, dim=1)], dim=1)
+            torch.testing.assert_close(found, model(ids), rtol=0.05, atol=0.05)
+        assert caches[0].append(*torch.zeros(2, 4, 2, 0, 6).bfloat16())[0].dtype == torch.bfloat16
+
+    def test_a_forgotten_offset_is_noticed_where_there_are_positions(self) -> None:
+        class Forgetful(KeyValueCache):
+            def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+                self.length = self.kept
+                everything = super().append(key, value)
+                self.kept, self.length = self.length, 0
+                return everything
+
+            kept = 0
+
+        for position in SCHEMES:
+            model, ids = make_model(position), random_ids(4, 11)
+            caches = [Forgetful(11) for _ in range(3)]
+            with torch.no_grad():
+                found = torch.cat([model(part, caches) for part in ids.split(3, dim=1)], dim=1)
+                assert torch.allclose(found, model(ids), atol=1e-3) == (position == "none")
+
+    def test_is_a_layer_cache_that_returns_what_it_was_given(self) -> None:
+        cache = KeyValueCache(5)
+        assert isinstance(cache, LayerCache)
+        keys, values = torch.randn(2, 2, 3, 5, 4, generator=seeded())
+        assert torch.equal(cache.append(keys[:, :, :2], values[:, :, :2])[0], keys[:, :, :2])
+        found = cache.append(keys[:, :, 2:], values[:, :, 2:])
+        assert torch.equal(found[0], keys)
+        assert torch.equal(found[1], values)
+        assert cache.length == 5
+
+    def test_takes_its_memory_once(self) -> None:
+        cache = KeyValueCache(5)
+        cache.append(*torch.zeros(2, 2, 3, 1, 4))
+        assert cache.memory is not None
+        assert cache.memory.numel() == 2 * 2 * 3 * 5 * 4
+        before = cache.memory.data_ptr()
+        keys, _ = cache.append(*torch.zeros(2, 2, 3, 2, 4))
+        assert cache.memory.data_ptr() == before == keys.data_ptr()
+
+    def test_refuses_what_does_not_fit(self) -> None:
+        cache = KeyValueCache(5)
+        cache.append(*torch.zeros(2, 2, 3, 4, 4))
+        with pytest.raises(ValueError, match="6 positions do not fit a cache for 5"):
+            cache.append(*torch.zeros(2, 2, 3, 2, 4))
+        with pytest.raises(ValueError, match="1 rows do not fit a cache of 2"):
+            cache.append(*torch.zeros(2, 1, 3, 1, 4))
+
+    def test_keeps_rows(self) -> None:
+        cache = KeyValueCache(5)
+        keys, values = torch.randn(2, 3, 2, 4, 4, generator=seeded())
+        cache.append(keys, values)
+        cache.keep([2, 0, 2, 1])
+        found, _ = cache.append(*torch.ones(2, 4, 2, 1, 4))
+        assert torch.equal(found[:, :, :4], keys[[2, 0, 2, 1]])
+
+
+class TestSamplers:
+    LOGITS = torch.tensor([0.5, -1.0, 3.0, 2.5, -7.0, 0.5, 1.0])
+
+    def test_temperature(self) -> None:
+        found = temperature(self.LOGITS, 2.0).softmax(-1)
+        expected = self.LOGITS.softmax(-1).sqrt()
+        torch.testing.assert_close(found, expected / expected.sum())
+
+    @pytest.mark.parametrize("degree", [0.0, -1.0, math.nan])
+    def test_temperature_must_be_above_0(self, degree: float) -> None:
+        with pytest.raises(ValueError, match=f"temperature {degree} must be above 0"):
+            temperature(self.LOGITS, degree)
+
+    def test_top_k(self) -> None:
+        assert top_k(self.LOGITS, 2).tolist() == [*[-math.inf] * 2, 3.0, 2.5, *[-math.inf] * 3]
+
+    @slow
+    @given(st.lists(st.integers(-2, 2), min_size=1, max_size=9), st.integers(1, 12))
+    def test_top_k_keeps_exactly_k_of_the_highest(self, values: list[int], k: int) -> None:
+        logits = torch.tensor(values).float()
+        found = top_k(logits, k)
+        kept = found > -math.inf
+        assert kept.sum() == min(k, len(values))
+        assert torch.equal(found[kept], logits[kept])
+        if not kept.all():
+            assert logits[kept].min() >= logits[~kept].max()
+
+    def test_top_p(self) -> None:
+        logits = torch.tensor([0.125, 0.5, 0.125, 0.25]).log()
+        for p, kept in ((0.01, 1), (0.5, 1), (0.51, 2), (0.75, 2), (0.76, 3), (0.999, 4), (1.0, 4)):
+            found = top_p(logits, p)
+            assert (found > -math.inf).sum() == kept, p
+            assert torch.equal(found[1], logits[1])
+
+    @slow
+    @given(
+        st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=9),
+        st.floats(0.001, 1, exclude_max=True),
+    )
+    def test_top_p_keeps_no_more_than_it_needs(self, values: list[float], p: float) -> None:
+        logits = torch.tensor(values)
+        probabilities = logits.double().softmax(-1)
+        kept = top_p(logits, p) > -math.inf
+        assert probabilities[kept].sum() >= p - 1e-9
+        assert probabilities[kept].sum() - probabilities[kept].min() < p + 1e-9
+        if not kept.all():
+            assert logits[kept].min() >= logits[~kept].max()
+
+    def test_top_p_of_1_keeps_even_what_rounding_would_lose(self) -> None:
+        logits = torch.tensor([60.0, 0.0, -60.0])
+        assert torch.equal(top_p(logits, 1.0), logits)
+
+    def test_min_p(self) -> None:
+        logits = torch.tensor([0.4, 0.2, 0.19, 0.1, 0.11]).log()
+        assert (min_p(logits, 0.49) > -math.inf).tolist() == [True, True, False, False, False]
+        assert (min_p(logits, 1.0) > -math.inf).tolist() == [True, *[False] * 4]
+        assert (min_p(logits, 1e-6) > -math.inf).all()
+
+    @pytest.mark.parametrize("p", [0.0, -0.1, 1.1, math.nan])
+    def test_shares_must_be_shares(self, p: float) -> None:
+        for rule in (top_p, min_p):
+            with pytest.raises(
+                ValueError, match=rf"{rule.__name__} {p} must be above 0 and at most 1"
+            ):
+                rule(self.LOGITS, p)
+
+    def test_k_must_be_at_least_1(self) -> None:
+        with pytest.raises(ValueError, match="top_k 0 must be at least 1"):
+            top_k(self.LOGITS, 0)
+
+    @pytest.mark.parametrize(
+        "rule",
+        [
+            lambda logits: temperature(logits, 0.7),
+            lambda logits: top_k(logits, 3),
+            lambda logits: top_p(logits, 0.8),
+            lambda logits: min_p(logits, 0.2),
+        ],
+        ids=["temperature", "top_k", "top_p", "min_p"],
+    )
+    def test_rows_are_treated_one_by_one(self, rule: Callable[[Tensor], Tensor]) -> None:
+        logits = torch.randn(2, 3, 7, generator=seeded())
+        before = logits.clone()
+        found = rule(logits)
+        assert torch.equal(logits, before)
+        for i in range(2):
+            for j in range(3):
+                assert torch.equal(found[i, j], rule(logits[i, j]))
+
+
+class TestChoice:
+    LOGITS = torch.tensor([0.5, -1.0, 3.0, 2.5, -7.0, 0.4, 1.0, 2.0, 1.5, -0.5, 0.0])
+
+    @pytest.mark.parametrize(
+        ("settings", "rule"),
+        [
+            ({"temperature": 1.0}, lambda x: x),
+            ({"temperature": 0.6}, lambda x: temperature(x, 0.6)),
+            ({"temperature": 1.9}, lambda x: temperature(x, 1.9)),
+            ({"temperature": 1.0, "top_k": 4}, lambda x: top_k(x, 4)),
+            ({"temperature": 1.0, "top_k": 99}, lambda x: x),
+            ({"temperature": 1.0, "top_p": 0.85}, lambda x: top_p(x, 0.85)),
+            ({"temperature": 1.0, "min_p": 0.15}, lambda x: min_p(x, 0.15)),
+            (
+                {"temperature": 1.5, "top_k": 7, "top_p": 0.9, "min_p": 0.1},
+                lambda x: min_p(top_p(top_k(temperature(x, 1.5), 7), 0.9), 0.1),
+            ),
+        ],
+    )
+    def test_follows_the_distribution(
+        self, settings: dict[str, Any], rule: Callable[[Tensor], Tensor]
+    ) -> None:
+        config, generator = SampleConfig(**settings), seeded(3)
+        drawn = [choose(self.LOGITS[None], config, [generator])[0] for _ in range(4000)]
+        probabilities = rule(self.LOGITS).softmax(-1)
+        observed = torch.bincount(torch.tensor(drawn), minlength=11)
+        freedom = int((probabilities > 0).sum()) - 1
+        assert chi_square(observed, probabilities) < limit(freedom)
+
+    def test_the_test_can_fail(self) -> None:
+        config, generator = SampleConfig(temperature=1.2), seeded(3)
+        drawn = [choose(self.LOGITS[None], config, [generator])[0] for _ in range(4000)]
+        observed = torch.bincount(torch.tensor(drawn), minlength=11)
+        assert chi_square(observed, self.LOGITS.softmax(-1)) > limit(10)
+
+    def test_neighbouring_seeds_are_independent(self) -> None:
+        rows = self.LOGITS.expand(4000, -1)
+        observed = torch.bincount(
+            torch.tensor(draw(rows, [seeded(seed) for seed in range(4000)])), minlength=11
+        )
+        assert chi_square(observed, self.LOGITS.softmax(-1)) < limit(10)
+
+    def test_each_row_has_its_own_randomness(self) -> None:
+        rows = torch.randn(5, 11, generator=seeded())
+        config = SampleConfig(temperature=1.2, top_p=0.9)
+        together = choose(rows, config, [seeded(seed) for seed in range(5)])
+        alone = [choose(rows[i : i + 1], config, [seeded(i)])[0] for i in range(5)]
+        assert together == alone
+
+    def test_temperature_0_is_greedy_and_needs_no_randomness(self) -> None:
+        generator = seeded()
+        before = generator.get_state()
+        config = SampleConfig(temperature=0.0, top_k=5)
+        assert choose(torch.stack([self.LOGITS, -self.LOGITS]), config, [generator] * 2) == [2, 4]
+        assert torch.equal(generator.get_state(), before)
+
+    @pytest.mark.parametrize("degree", [1e-30, 1e-320, 1e30])
+    def test_extreme_temperatures_stay_finite(self, degree: float) -> None:
+        (id,) = choose(1000 * self.LOGITS[None], SampleConfig(temperature=degree), [seeded()])
+        assert id == 2 or degree > 1
+
+    def test_what_is_impossible_is_never_drawn(self) -> None:
+        logits = torch.tensor([[-math.inf, 0.0, -math.inf, 0.0, -math.inf]])
+        generator = seeded()
+        assert {draw(logits, [generator])[0] for _ in range(500)} == {1, 3}
+
+    @pytest.mark.parametrize("dart", [0.0, 1 - 2**-53])
+    def test_the_outermost_darts_hit(self, dart: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            torch, "rand", lambda *_, **__: torch.tensor([dart], dtype=torch.float64)
+        )
+        for weights in ([0.0, 0.3, 0.7, 0.0], [0.0, 1.0, 1e-12, 0.0], [0.0, *[1 / 3] * 3, 0.0]):
+            (id,) = draw(torch.tensor([weights]).log(), [seeded()])
+            assert weights[id] > 0
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf])
+    def test_scores_that_are_no_numbers_are_an_error(self, bad: float) -> None:
+        logits = torch.stack([self.LOGITS, self.LOGITS])
+        logits[1, 3] = bad
+        with pytest.raises(ValueError, match=f"{bad}.*not a finite number"):
+            choose(logits, SampleConfig(), [seeded(), seeded()])
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"max_new_tokens": -1}, "max_new_tokens -1"),
+            ({"temperature": -0.5}, "temperature -0.5"),
+            ({"temperature": math.nan}, "temperature nan"),
+            ({"temperature": math.inf}, "temperature inf"),
+            ({"top_k": 0}, "top_k 0"),
+            ({"top_p": 0.0}, "top_p 0.0"),
+            ({"top_p": 1.5}, "top_p 1.5"),
+            ({"min_p": 0.0}, "min_p 0.0"),
+            ({"stop": ("a", "")}, "stop"),
+            ({"stop": "END"}, "stop 'END'"),
+            ({"past_context": "jump"}, "past_context 'jump'"),
+        ],
+    )
+    def test_configuration_names_what_is_wrong(self, change: dict[str, Any], message: str) -> None:
+        # Past the checks of types that these tests switch on: a user has none.
+        fields = SimpleNamespace(**{**vars(SampleConfig()), **change})
+        with pytest.raises(ValueError, match=message) as fault:
+            SampleConfig.__post_init__(fields)
+        assert "must" in str(fault.value)
+
+
+class TestReader:
+    @pytest.mark.parametrize("position", SCHEMES)
+    def test_equals_the_naive_loop_far_beyond_the_context(self, position: str) -> None:
+        model, config = make_model(position), SampleConfig(temperature=1.0, top_k=15, seed=4)
+        found = list(islice(generate_ids(model, [3, 1, 4], config), 40))
+        assert found == naive_ids(model, [3, 1, 4], 40, config)
+        assert len(set(found)) > 4
+
+    def test_a_prompt_longer_than_the_context_counts_with_its_end(self) -> None:
+        model, prompt = make_model(), random_ids(30).tolist()
+        config = SampleConfig(temperature=0.0)
+        assert list(islice(generate_ids(model, prompt, config), 9)) == naive_ids(
+            model, prompt, 9, config
+        )
+
+    @slow
+    @given(st.lists(st.integers(1, 4), min_size=1, max_size=9))
+    def test_pieces_make_no_difference(self, pieces: list[int]) -> None:
+        model, reader, done = make_model("rotary"), Reader(make_model("rotary")), 0
+        ids = random_ids(2, sum(pieces))
+        for piece in pieces:
+            found = reader.read(ids[:, done : done + piece].tolist())
+            done += piece
+            with torch.no_grad():
+                expected = model(ids[:, max(0, done - 11) : done])[:, -1]
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert reader.length == done
+
+    def test_within_the_context_each_position_is_computed_once(self) -> None:
+        model, positions = make_model(), []
+        model.decoder.register_forward_pre_hook(
+            lambda _, inputs: positions.append(inputs[0].shape[1])
+        )
+        list(islice(generate_ids(model, [1, 2, 3, 4]), 6))
+        assert positions == [4, 1, 1, 1, 1, 1]
+
+    def test_nothing_is_computed_in_vain(self) -> None:
+        model, calls = make_model(), []
+        model.decoder.register_forward_pre_hook(lambda *_: calls.append(1))
+        generate(model, LETTERS, ["ab"], SampleConfig(max_new_tokens=0))
+        assert calls == []
+        generate(model, LETTERS, ["ab"], SampleConfig(max_new_tokens=3))
+        assert len(calls) == 3
+        calls.clear()
+        next(stream(model, LETTERS, "ab"))
+        assert len(calls) == 1
+
+    def test_keeps_rows(self) -> None:
+        model, reader, ids = make_model(), Reader(make_model()), random_ids(3, 6)
+        reader.read(ids[:, :4].tolist())
+        reader.keep([2, 0])
+        found = reader.read(ids[[2, 0], 4:].tolist())
+        torch.testing.assert_close(found, model(ids[[2, 0]])[:, -1].detach(), rtol=1e-4, atol=1e-5)
+
+    @pytest.mark.parametrize("rows", [[[1], [1, 2]], [[], []], []])
+    def test_rows_must_be_equally_long(self, rows: list[list[int]]) -> None:
+        with pytest.raises(ValueError, match="give each row equally many, at least one"):
+            Reader(make_model()).read(rows)
+
+    def test_rows_must_stay_as_many(self) -> None:
+        reader = Reader(make_model())
+        reader.read([[1], [2]])
+        with pytest.raises(ValueError, match="1 rows after 2 rows"):
+            reader.read([[1]])
+
+    def test_agrees_with_transformers(self) -> None:
+        torch.manual_seed(0)
+        shape = GPT2Config(
+            vocab_size=37, n_positions=23, n_layer=3, n_head=2, n_embd=10, initializer_range=0.4
+        )
+        peer = GPT2LMHeadModel(shape).eval()
+        ours = GPT(GPTConfig(vocab_size=37, context_length=23, layers=3, heads=2, width=10))
+        ours.load_state_dict(from_gpt2_names(peer.state_dict(), layers=3))
+        prompt = random_ids(1, 5, size=37)
+        expected = peer.generate(
+            prompt, max_new_tokens=18, do_sample=False, pad_token_id=0, eos_token_id=None
+        )
+        found = islice(generate_ids(ours, prompt[0].tolist(), SampleConfig(temperature=0.0)), 18)
+        assert list(found) == expected[0, 5:].tolist()
+
+
+class TestManners:
+    def test_leaves_mode_gradients_and_state_as_found(self) -> None:
+        model = make_model(dropout=0.5).train()
+        model.decoder.blocks[1].eval()
+        before = {name: module.training for name, module in model.named_modules()}
+        attributes = set(vars(model)) | set(vars(model.decoder.blocks[0].attention))
+        ids = generate_ids(model, [1, 2, 3])
+        first = [next(ids), next(ids)]
+        assert {name: module.training for name, module in model.named_modules()} == before
+        assert torch.is_grad_enabled()
+        assert not torch.is_inference_mode_enabled()
+        assert attributes == set(vars(model)) | set(vars(model.decoder.blocks[0].attention))
+        assert all(parameter.grad is None for parameter in model.parameters())
+        assert first == list(islice(generate_ids(model.eval(), [1, 2, 3]), 2))  # no dropout
+
+    def test_mode_is_restored_after_an_error(self) -> None:
+        model = make_model().train()
+        with torch.no_grad():
+            model.token_embedding.weight.fill_(math.nan)
+        with pytest.raises(ValueError, match="not a finite number"):
+            next(generate_ids(model, [1]))
+        assert model.training
+        assert model.decoder.training
+
+    def test_a_model_can_be_trained_between_tokens(self) -> None:
+        model = make_model().train()
+        ids = generate_ids(model, [1, 2, 3])
+        next(ids)
+        model(random_ids(2, 5)).sum().backward()
+        next(ids)
+        assert model.token_embedding.weight.grad is not None
+
+    def test_two_generators_take_turns(self) -> None:
+        model, config = make_model(), SampleConfig(temperature=1.0)
+        alone = [list(islice(generate_ids(model, prompt, config), 20)) for prompt in ([1], [2, 3])]
+        first, second = generate_ids(model, [1], config), generate_ids(model, [2, 3], config)
+        turns = [(next(first), next(second)) for _ in range(20)]
+        assert [list(ids) for ids in zip(*turns, strict=True)] == alone
+
+    def test_global_randomness_is_left_alone(self) -> None:
+        model = make_model()
+        before = torch.get_rng_state()
+        generate(model, LETTERS, ["ab", "c"])
+        assert torch.equal(torch.get_rng_state(), before)
+
+    @pytest.mark.parametrize(
+        ("prompt", "config", "message"),
+        [
+            ([], SampleConfig(), "the prompt is empty"),
+            ([1, 19, 2], SampleConfig(), r"id 19 .* outside the model's vocabulary \(0 to 18\)"),
+            ([-1], SampleConfig(), "id -1"),
+            ([1] * 12, SampleConfig(past_context="stop"), "12 tokens does not fit.* 11.*slide"),
+        ],
+    )
+    def test_bad_prompts_are_refused_at_once(
+        self, prompt: list[int], config: SampleConfig, message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            generate_ids(make_model(), prompt, config)
+
+    def test_streaming_refuses_at_once(self) -> None:
+        with pytest.raises(ValueError, match="does not know 'z'"):
+            stream(make_model(), LETTERS, "az")
+
+    def test_one_string_is_not_a_list_of_prompts(self) -> None:
+        with pytest.raises(TypeError, match=r"\[prompt\]"):
+            generate(make_model(), LETTERS, "abc")
+
+
+class TestContinuation:
+    @slow
+    @given(st.text(max_size=12), st.binary(max_size=12))
+    def test_pieces_are_whole_characters_and_add_up(self, text: str, junk: bytes) -> None:
+        text = text.encode("utf-8", errors="replace").decode()
+        ids = [*BYTES.encode(text), *junk, *BYTES.encode(text)]
+        growing = Continuation(BYTES, SampleConfig(max_new_tokens=1000))
+        pieces = [growing.add(id) for id in ids]
+        pieces.append(growing.end("length"))
+        assert "".join(pieces) == growing.text == BYTES.decode(ids)
+
+    def test_no_piece_is_a_broken_character(self) -> None:
+        growing = Continuation(BYTES, SampleConfig())
+        pieces = [growing.add(id) for id in BYTES.encode("aé€🙂\ufffd!")]
+        assert pieces == ["a", "", "é", "", "", "€", "", "", "", "🙂", "", "", "", "\ufffd!"]
+
+    @slow
+    @given(
+        st.text("ab", max_size=14),
+        st.lists(st.text("ab", min_size=1, max_size=4), max_size=3),
+        st.lists(st.integers(1, 4), min_size=14, max_size=14),
+    )
+    def test_stop_strings_end_the_text_however_the_tokens_are_cut(
+        self, text: str, stops: list[str], cuts: list[int]
+    ) -> None:
+        # Read as one would by eye: at the first character that completes a stop string.
+        ends = [i for i in range(len(text) + 1) if any(text[:i].endswith(stop) for stop in stops)]
+        expected = text
+        if ends:
+            done = text[: ends[0]]
+            expected = done[: -max(len(stop) for stop in stops if done.endswith(stop))]
+        pieces, rest = [], text
+        for cut in cuts:
+            pieces.append(rest[:cut])
+            rest = rest[cut:]
+        pieces = [piece for piece in pieces if piece]
+        words = Words(sorted(set(pieces)))
+        growing = Continuation(words, SampleConfig(stop=tuple(stops)))
+        shown = ""
+        for piece in pieces:
+            shown += growing.add(words.words.index(piece))
+            assert expected.startswith(shown)
+            if growing.stopped:
+                break
+        else:
+            shown += growing.end("length")
+        assert shown == growing.text == expected
+        assert growing.stopped == ("stop string" if ends else "length")
+
+    def test_text_waits_only_while_it_must(self) -> None:
+        growing = Continuation(BYTES, SampleConfig(stop=("END", "ENOUGH")))
+        pieces = [growing.add(id) for id in b"THE ENTRY"]
+        assert pieces == ["T", "H", "", "E ", "", "", "ENT", "R", "Y"]
+
+    def test_stopping_at_a_length_gives_out_what_was_held_back(self) -> None:
+        growing = Continuation(BYTES, SampleConfig(max_new_tokens=3, stop=("bcd",)))
+        assert [growing.add(id) for id in b"abc"] == ["a", "", "bc"]
+        assert growing.stopped == "length"
+
+    def test_stopping_inside_a_character_shows_that(self) -> None:
+        growing = Continuation(BYTES, SampleConfig(max_new_tokens=2))
+        assert [growing.add(id) for id in "🙂".encode()[:2]] == ["", "\ufffd"]
+
+    def test_end_of_text_is_no_text(self) -> None:
+        growing = Continuation(BYTES, SampleConfig(stop=("bc",)))
+        assert [growing.add(id) for id in (97, 98, 256)] == ["a", "", "b"]
+        assert growing.ids == [97, 98]
+        assert growing.stopped == "end of text"
+
+
+class Words:
+    """A tokenizer whose tokens are whole words; it only decodes."""
+
+    end_of_text: int | None = None
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.words)
+
+    def decode(self, ids: Iterable[int]) -> str:
+        return "".join(self.words[id] for id in ids)
+
+    def encode(self, text: str) -> list[int]:
+        raise NotImplementedError
+
+    def to_dict(self) -> dict[str, object]:
+        raise NotImplementedError
+
+
+class TestGenerate:
+    PROMPTS = ("abc", "a", "hgfedcba", "abc", "abcdefghijklmnopqrs")
+
+    @pytest.mark.parametrize("position", SCHEMES)
+    @pytest.mark.parametrize("past_context", ["slide", "stop"])
+    def test_each_row_is_what_it_is_alone(self, position: str, past_context: Any) -> None:
+        model = make_model(position)
+        config = SampleConfig(
+            max_new_tokens=14, temperature=1.0, seed=2, stop=("ba", "q"), past_context=past_context
+        )
+        prompts = self.PROMPTS[: 5 if past_context == "slide" else 4]
+        together = generate(model, LETTERS, prompts, config)
+        for row, prompt in enumerate(prompts):
+            alone = SampleConfig(**{**vars(config), "seed": 2 + row})
+            assert generate(model, LETTERS, [prompt], alone) == [together[row]]
+            assert "".join(stream(model, LETTERS, prompt, alone)) == together[row].text
+        assert together[0].ids != together[3].ids  # same prompt, another seed
+        assert len({len(generation.ids) for generation in together}) > 1
+
+    def test_finished_rows_cost_nothing(self) -> None:
+        model, rows = make_model(vocab_size=257, context_length=99), []
+        model.decoder.register_forward_pre_hook(lambda _, inputs: rows.append(inputs[0].shape[0]))
+        config = SampleConfig(max_new_tokens=60, temperature=1.5, stop=tuple("abcdefghij "))
+        together = generate(model, BYTES, ["x", "yyyy", "zz"], config)
+        lengths = [len(generation.ids) for generation in together]
+        assert len(set(lengths)) == 3
+        # A row takes part until its last token is drawn; the first reading was of one token.
+        steps = [
+            len("xyyyyzz"[a:b]) + n - 1
+            for (a, b), n in zip([(0, 1), (1, 5), (5, 7)], lengths, strict=True)
+        ]
+        assert rows == [sum(step > i for step in steps) for i in range(max(steps))]
+
+    def test_ids_and_text_belong_together(self) -> None:
+        model = make_model(vocab_size=257)
+        for generation in generate(model, BYTES, ["né"] * 20, SampleConfig(temperature=2.0)):
+            assert generation.text == BYTES.decode(generation.ids)
+            assert 256 not in generation.ids
+            assert (len(generation.ids) == 200) == (generation.stopped == "length")
+
+    def test_end_of_text_ends(self) -> None:
+        model = make_model(vocab_size=257)
+        with torch.no_grad():
+            model.token_embedding.weight[256] = 1e3 * model(torch.tensor([[256]]))[0, 0, :12]
+        (generation,) = generate(model, BYTES, [""], SampleConfig(temperature=0.0))
+        ids = naive_ids(model, [256], 200, SampleConfig(temperature=0.0))
+        assert (256 in ids) == (generation.stopped == "end of text")
+        assert generation.ids == ids[: ids.index(256) if 256 in ids else None]
+
+    def test_past_the_context_it_can_stop(self) -> None:
+        config = SampleConfig(past_context="stop", temperature=1.0)
+        (generation,) = generate(make_model(), LETTERS, ["abcd"], config)
+        assert generation.stopped == "context"
+        assert len(generation.ids) == 11 - 4 + 1  # the last one is drawn from a full window
+        assert generation.ids == naive_ids(make_model(), LETTERS.encode("abcd"), 8, config)
+        assert list(generate_ids(make_model(), LETTERS.encode("abcd"), config)) == generation.ids
+
+    def test_an_empty_prompt_starts_a_document(self) -> None:
+        assert start_ids(BYTES, "") == [256]
+        assert start_ids(BYTES, "a") == [97]
+        with pytest.raises(ValueError, match="no end-of-text token"):
+            start_ids(LETTERS, "")
+
+    def test_ids_that_the_tokenizer_does_not_know_are_never_drawn(self) -> None:
+        model = make_model(vocab_size=64)
+        config = SampleConfig(temperature=5.0, max_new_tokens=300)
+        (generation,) = generate(model, LETTERS, ["a"], config)
+        assert set(generation.ids) == set(range(19))
+        assert max(islice(generate_ids(model, [0], config), 300)) > 18
+
+    def test_no_prompts_no_work(self) -> None:
+        assert generate(make_model(), LETTERS, []) == []
+
+    def test_no_new_tokens(self) -> None:
+        (generation,) = generate(make_model(), LETTERS, ["a"], SampleConfig(max_new_tokens=0))
+        assert (generation.ids, generation.text, generation.stopped) == ([], "", "length")
+
+    def test_the_same_seed_gives_the_same_text(self) -> None:
+        model = make_model()
+        texts = [generate(model, LETTERS, ["a"], SampleConfig(seed=s))[0].text for s in (1, 1, 2)]
+        assert texts[0] == texts[1] != texts[2]
+
+
+class TestChecks:
+    def said(self, capsys: pytest.CaptureFixture[str], check: Any, answer: Any) -> str:
+        check(answer)
+        return capsys.readouterr().out
+
+    def test_texts_that_fit(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def right(config: GPTConfig, memory: int, size: int) -> int:
+            return memory // (2 * config.layers * config.context_length * config.width * size)
+
+        def forgets_values(config: GPTConfig, memory: int, size: int) -> int:
+            return memory // (config.layers * config.context_length * config.width * size)
+
+        def rounds_up(config: GPTConfig, memory: int, size: int) -> int:
+            return -(-memory // (2 * config.layers * config.context_length * config.width * size))
+
+        check = checks.sampling.texts_that_fit
+        for wrong in (lambda *_: None, forgets_values, rounds_up):
+            assert self.said(capsys, check, wrong).startswith("not yet: ")
+        assert self.said(capsys, check, right).startswith("correct: ")
+
+    def test_penalise(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def right(logits: Tensor, seen: Sequence[int], penalty: float) -> Tensor:
+            result = logits.clone()
+            result[sorted(set(seen))] -= math.log(penalty)
+            return result
+
+        def divides(logits: Tensor, seen: Sequence[int], penalty: float) -> Tensor:
+            result = logits.clone()
+            result[sorted(set(seen))] /= penalty
+            return result
+
+        def counts_twice(logits: Tensor, seen: Sequence[int], penalty: float) -> Tensor:
+            result = logits.clone()
+            for id in seen:
+                result[id] -= math.log(penalty)
+            return result
+
+        def in_place(logits: Tensor, seen: Sequence[int], penalty: float) -> Tensor:
+            logits[sorted(set(seen))] -= math.log(penalty)
+            return logits
+
+        check = checks.sampling.penalise
+        for wrong in (lambda *_: None, divides, counts_twice, in_place):
+            assert self.said(capsys, check, wrong).startswith("not yet: ")
+        assert self.said(capsys, check, right).startswith("correct: ")
+
+    def test_keep_or_redraw(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def throw(weights: Tensor, dart: float) -> int:
+            ends = weights.double().cumsum(-1)
+            return int(torch.searchsorted(ends, dart * ends[-1], right=True))
+
+        def right(target: Tensor, draft: Tensor, token: int, first: float, second: float) -> int:
+            if first * draft[token] < target[token]:
+                return token
+            return throw((target - draft).clamp(min=0), second)
+
+        def redraws_from_target(
+            target: Tensor, draft: Tensor, token: int, first: float, second: float
+        ) -> int:
+            return token if first * draft[token] < target[token] else throw(target, second)
+
+        def always_keeps(
+            target: Tensor, draft: Tensor, token: int, first: float, second: float
+        ) -> int:
+            return token
+
+        check = checks.sampling.keep_or_redraw
+        for wrong in (lambda *_: None, redraws_from_target, always_keeps):
+            assert self.said(capsys, check, wrong).startswith("not yet: ")
+        assert self.said(capsys, check, right).startswith("correct: ")
+
+
+def test_the_module_has_no_state_of_its_own() -> None:
+    for name, thing in vars(sampling).items():
+        assert not isinstance(thing, Tensor | torch.Generator | list | dict) or name in (
+            "__all__",
+            "__builtins__",
+        ), name
