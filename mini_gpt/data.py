@@ -2,7 +2,8 @@
 
 # %% auto #0
 __all__ = ['TOKEN_FILE_HEADER', 'read_text', 'decode_text', 'load_documents', 'load_corpus', 'BatchSource', 'split_tokens',
-           'evaluation_batches', 'encode_documents', 'write_token_file', 'open_token_file']
+           'evaluation_batches', 'encode_documents', 'write_token_file', 'open_token_file', 'skip_first_targets',
+           'document_mask']
 
 # %% ../book/02_data.ipynb #e975d3e3
 import os
@@ -13,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int, Integer
+from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from .corpus import shakespeare_documents
@@ -366,3 +367,34 @@ def open_token_file(
     return np.memmap(
         path, dtype=f"<u{width}", mode="r", offset=TOKEN_FILE_HEADER.size, shape=(count,)
     )
+
+# %% ../book/02_data.ipynb #8407f291
+def skip_first_targets(
+    inputs: Int[Tensor, "rows time"],
+    targets: Int[Tensor, "rows time"],
+    end_of_text: int,
+    skipped: int = -100,
+) -> Int[Tensor, "rows time"]:
+    """Targets without those that begin a document: nothing before them says what they are.
+
+    Args:
+        inputs: Token ids of packed documents.
+        targets: Their right neighbours.
+        end_of_text: The token that ends each document.
+        skipped: What to put in their place; PyTorch's cross-entropy leaves -100 out.
+    """
+    return targets.masked_fill(inputs == end_of_text, skipped)
+
+
+def document_mask(
+    inputs: Int[Tensor, "rows time"], end_of_text: int
+) -> Bool[Tensor, "rows time time"]:
+    """True where a position may look: at itself and before, within its own document.
+
+    Args:
+        inputs: Token ids of packed documents.
+        end_of_text: The token that ends each document; it belongs to the document that it ends.
+    """
+    ends = (inputs == end_of_text).long()
+    document = ends.cumsum(1) - ends
+    return (document[:, :, None] == document[:, None, :]).tril()

@@ -17,12 +17,14 @@ from mini_gpt.data import (
     TOKEN_FILE_HEADER,
     BatchSource,
     decode_text,
+    document_mask,
     encode_documents,
     evaluation_batches,
     load_corpus,
     load_documents,
     open_token_file,
     read_text,
+    skip_first_targets,
     split_tokens,
     write_token_file,
 )
@@ -417,6 +419,34 @@ def test_batches_from_a_file_are_those_from_memory(tmp_path: Path) -> None:
         strict=True,
     )
     assert all(same(one, other) for one, other in pairs)
+
+
+# Boundaries of documents
+
+
+@settings(deadline=None, max_examples=30)
+@given(rows=st.lists(st.lists(st.integers(0, 3), min_size=7, max_size=7), min_size=1, max_size=4))
+def test_boundary_masks_by_their_definition(rows: list[list[int]]) -> None:
+    inputs, end = torch.tensor(rows), 3
+    mask = document_mask(inputs, end)
+    targets = torch.arange(len(rows) * 7).reshape(-1, 7)
+    skipped = skip_first_targets(inputs, targets, end)
+    for row, ids in enumerate(rows):
+        for query in range(7):
+            for key in range(7):
+                visible = key <= query and end not in ids[key:query]
+                assert mask[row, query, key] == visible
+            assert skipped[row, query] == (-100 if ids[query] == end else targets[row, query])
+    assert targets[0, 0] == 0  # not changed in place
+
+
+def test_skipped_targets_do_not_count_in_the_loss() -> None:
+    inputs, targets = torch.tensor([[1, 5, 2]]), torch.tensor([[5, 2, 3]])
+    logits = torch.randn(1, 3, 6, generator=torch.Generator().manual_seed(0))
+    skipped = skip_first_targets(inputs, targets, 5)
+    loss = torch.nn.functional.cross_entropy(logits[0], skipped[0])
+    losses = torch.nn.functional.cross_entropy(logits[0], targets[0], reduction="none")
+    torch.testing.assert_close(loss, (losses[0] + losses[2]) / 2)
 
 
 # The exercises' checks
