@@ -1,20 +1,29 @@
-"""Files that are either whole or not there: what the package writes goes through here."""
+"""Files: written whole or not at all, and tensors read from them a piece at a time."""
 
 from __future__ import annotations
 
+import json
+import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+PIECE = 2**22  # most numbers that are read from a file at once, unless one row has more
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a path to write to; it takes the place of `path` only when the block ends without an error.
+    """Yield a path to write to; it takes the place of `path` when the block ends without an error.
 
-    The partial file lies in the same folder, so that the final step is one rename on one file system.
+    The partial file lies in the same folder, so that the final step is one rename on one file
+    system.
 
     Args:
         path: The file to create or replace. Its folder is created where missing.
@@ -26,36 +35,143 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     partial = Path(name)
     try:
         yield partial
-        with open(partial, "rb+") as written:
-            os.fsync(written.fileno())
+        flush(partial)
         # mkstemp makes files private; give the result the permissions that a plain open() would.
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o666 & ~umask)
+        partial.chmod(0o666 & ~current_umask())
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a new folder to fill; it takes the place of `path` only when the block ends without an error.
+def atomic_folder(
+    path: str | os.PathLike[str], *, replaces: Collection[str] | None = None
+) -> Iterator[Path]:
+    """Yield a new folder to fill; it takes the place of `path` when the block ends without error.
 
     Args:
-        path: The folder to create or replace as a whole. An old one stays until the new one is complete.
+        path: The folder to create or replace as a whole. An old one stays until the new one is
+            complete.
+        replaces: Names that an old folder may hold to be replaced; None means any.
+
+    Raises:
+        FileExistsError: if `path` is a file, or a folder that holds other names than `replaces`.
     """
-    target = Path(path)
+    target = Path(path).absolute()
+    if target.exists():
+        check_replaceable(target, replaces)
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(
         tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     )
+    old = partial.with_suffix(".old")
     try:
         yield partial
-        partial.chmod(0o755)
-        old = partial.with_suffix(".old")
+        for file in filter(Path.is_file, partial.rglob("*")):
+            flush(file)
+        partial.chmod(0o777 & ~current_umask())
         if target.exists():
+            check_replaceable(target, replaces)
             target.rename(old)
-        partial.rename(target)
+        try:
+            partial.rename(target)
+        except OSError:
+            if old.exists():
+                old.rename(target)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_replaceable(folder: Path, replaces: Collection[str] | None) -> None:
+    """Raise FileExistsError where replacing a folder would delete what does not belong there."""
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file; choose another name for the folder")
+    others = [] if replaces is None else sorted({p.name for p in folder.iterdir()} - {*replaces})
+    if others:
+        raise FileExistsError(
+            f"{folder} holds other files ({', '.join(others[:3])}{', ...' * (len(others) > 3)}), "
+            "which would be lost; choose a new folder"
+        )
+
+
+def flush(path: Path) -> None:
+    """Have the system write a file to the disk, so that a crash cannot leave it empty."""
+    with open(path, "rb+") as written:
+        os.fsync(written.fileno())
+
+
+def current_umask() -> int:
+    """The permissions that new files do not get."""
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+class StoredTensor(NamedTuple):
+    """Where a tensor lies and what it is, as the header of its file says.
+
+    Attributes:
+        path: The file.
+        name: Its name there.
+        dtype: Its number format, in the file's word for it, for instance "F32".
+        shape: Its shape.
+    """
+
+    path: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    def pieces(self) -> Iterator[tuple[slice, Tensor]]:
+        """The tensor a few rows at a time.
+
+        The file is opened anew for each piece: while it is open, all that was read of it stays in
+        memory.
+        """
+        rows = self.shape[0]
+        step = max(1, PIECE * rows // max(1, math.prod(self.shape)))
+        for start in range(0, rows, step):
+            part = slice(start, min(start + step, rows))
+            with opened(self.path) as file:
+                yield part, file.get_slice(self.name)[part]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, open for reading, its faults told as ValueError."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as fault:
+        raise ValueError(f"{path} cannot be read ({fault}); it may be cut short") from None
+
+
+def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
+    """What the headers of a folder's weights announce, by name. No weight is read yet.
+
+    Args:
+        folder: Holds `model.safetensors`, or shards and `model.safetensors.index.json`.
+
+    Raises:
+        ValueError: if there is neither, or a file is damaged.
+    """
+    paths, index = [folder / "model.safetensors"], folder / "model.safetensors.index.json"
+    if not paths[0].is_file() and index.is_file():
+        try:
+            shards = sorted(
+                set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            )
+            paths = [folder / Path(shard).name for shard in shards]
+        except (KeyError, TypeError, ValueError, AttributeError) as fault:
+            raise ValueError(f"{index} is not an index of shards ({fault})") from None
+    found = {}
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f"{folder} has no {path.name}; its weights are missing")
+        with opened(path) as file:
+            for name in file.keys():  # noqa: SIM118
+                part = file.get_slice(name)
+                found[name] = StoredTensor(path, name, part.get_dtype(), tuple(part.get_shape()))
+    return found

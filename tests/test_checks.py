@@ -1,0 +1,171 @@
+"""How the exercises' checks speak: the case, what was expected, what came, and a hint."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mini_gpt.checks.report import NotYet, call, close, expect, run_check, show
+
+ONE = torch.tensor([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "None"),
+        ("x" * 100, "'" + "x" * 76 + "..."),
+        (1 / 3, "0.3333"),
+        (1_234_567.0, "1.235e+06"),
+        (12, "12"),
+        (True, "True"),
+        ((2, 5, 17), "(2, 5, 17)"),
+        (torch.tensor([[1.0, 1 / 3]]), "tensor 1×2 [1, 0.3333]"),
+        (torch.tensor(2.5), "tensor scalar [2.5]"),
+        (torch.arange(8), "tensor 8 [0, 1, 2, 3, 4, 5, …]"),
+        (torch.tensor([True, False]), "tensor 2 [True, False]"),
+        (torch.ones(1, requires_grad=True), "tensor 1 [1]"),
+    ],
+)
+def test_values_are_shown_as_one_would_write_them(value: Any, text: str) -> None:
+    assert show(value) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (ONE + 1e-6, ONE),
+        (ONE.double(), ONE),
+        (ONE.clone().requires_grad_(), ONE),
+        (torch.arange(3), torch.arange(3)),
+        (torch.tensor([True]), torch.tensor([True])),
+        (0.33334, 1 / 3),
+        (torch.tensor(0.5), 0.5),
+        (1, 1.0),
+        ("a", "a"),
+        ([1, 2.0], [1, 2.00001]),
+        ((ONE, "a"), (ONE, "a")),
+        ({"a": ONE}, {"a": ONE}),
+        (None, None),
+    ],
+)
+def test_close(found: Any, expected: Any) -> None:
+    assert close(found, expected, 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (ONE + 0.01, ONE),
+        (ONE[:2], ONE),
+        (ONE[None], ONE),
+        ([1.0, 2.0, 3.0], ONE),
+        (None, ONE),
+        (ONE.log().sub(100).log(), ONE),
+        (torch.tensor([0.9]), torch.tensor([0])),
+        (torch.tensor([0, 1]), torch.tensor([0, 2])),
+        (None, 0.5),
+        ("0.5x", 0.5),
+        (math.nan, 0.5),
+        (ONE, 0.5),
+        (12.0, 12),
+        (True, 1),
+        (1, True),
+        ("b", "a"),
+        ([1], (1,)),
+        ([1, 2], [1]),
+        ([1], [1, 2]),
+        (None, [1]),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1}, {"b": 1}),
+        (None, {"a": 1}),
+    ],
+)
+def test_not_close(found: Any, expected: Any) -> None:
+    assert not close(found, expected, 1e-4)
+
+
+class TestExpect:
+    def test_says_nothing_when_all_is_well(self) -> None:
+        expect("width 64", 0.125, 0.125, "a hint")
+
+    def test_names_case_values_and_hint(self) -> None:
+        with pytest.raises(NotYet) as fault:
+            expect("width 64", None, 0.125, "what is the spread before you divide?")
+        assert str(fault.value) == (
+            "for width 64 expected 0.125, got None. Hint: what is the spread before you divide?"
+        )
+
+    def test_tells_apart_what_looks_alike(self) -> None:
+        with pytest.raises(NotYet, match=r"expected 12 \(int\), got 12 \(float\)"):
+            expect("a case", 12.0, 12, "a hint")
+        with pytest.raises(NotYet, match=r"got tensor 8 .* which differs further on"):
+            expect("a case", torch.arange(8) * torch.tensor([1] * 7 + [2]), torch.arange(8), "look")
+
+
+def printed(capsys: pytest.CaptureFixture[str], cases: Any) -> str:
+    run_check(cases, "well done.")
+    out = capsys.readouterr()
+    assert out.err == ""
+    assert out.out.count("\n") == 1
+    return out.out.rstrip("\n")
+
+
+class TestRunCheck:
+    def test_praises(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert printed(capsys, lambda: expect("x", 1, 1, "hint")) == "correct: well done."
+
+    def test_runs_a_generator_to_its_end(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def cases() -> Iterator[None]:
+            yield expect("first", 1, 1, "hint")  # type: ignore[func-returns-value]
+            yield expect("second", 1, 2, "hint")  # type: ignore[func-returns-value]
+
+        assert printed(capsys, cases).startswith("not yet: for second expected 2, got 1")
+
+    def test_stops_at_the_first_fault(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def cases() -> None:
+            expect("first", 1, 2, "hint")
+            raise AssertionError("never reached")
+
+        assert printed(capsys, cases).startswith("not yet: for first")
+
+    def test_shows_the_line_that_raised(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def answer() -> float:
+            return 1 / 0  # the reader's mistake
+
+        line = printed(capsys, answer)
+        assert line.startswith(
+            "not yet: your code raised ZeroDivisionError: division by zero (line"
+        )
+        assert "return 1 / 0" in line
+
+    def test_shows_the_readers_line_not_that_of_a_library(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def answer() -> None:
+            F.cross_entropy(torch.ones(2, 3), torch.ones(4, dtype=torch.long))
+
+        assert "F.cross_entropy(torch.ones(2, 3)" in printed(capsys, answer)
+
+
+class TestCall:
+    def test_a_change_in_place_does_not_come_back(self) -> None:
+        def spoil(tensor: torch.Tensor, named: dict[str, torch.Tensor], listed: Any) -> None:
+            tensor.zero_()
+            named["a"].zero_()
+            named.clear()
+            listed[0].zero_()
+
+        tensor, named, listed = torch.ones(2), {"a": torch.ones(3)}, [torch.ones(4)]
+        call(spoil, tensor, named, listed)
+        assert tensor.all()
+        assert named["a"].all()
+        assert listed[0].all()
+
+    def test_passes_on_what_comes_back(self) -> None:
+        assert call(lambda a, b: a + b, 2, 3) == 5

@@ -1,0 +1,231 @@
+"""Files are whole or not there, and tensors come from them as they went in."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from mini_gpt import files
+from mini_gpt.files import atomic_file, atomic_folder, stored_tensors
+
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
+
+
+def names(folder: Path) -> list[str]:
+    """Everything in a folder, hidden files as well."""
+    return sorted(path.name for path in folder.iterdir())
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a program in the middle."""
+
+
+def write_all(*paths: Path) -> None:
+    for path in paths:
+        path.write_text("some text")
+
+
+def write_and_fail(path: Path) -> None:
+    write_all(path)
+    raise Interrupted
+
+
+class TestAtomicFile:
+    def test_appears_when_it_is_complete(self, tmp_path: Path) -> None:
+        path = tmp_path / "new" / "deep" / "file.txt"
+        with atomic_file(path) as partial:
+            partial.write_text("half")
+            assert not path.exists()
+            assert partial.parent == path.parent
+        assert path.read_text() == "half"
+        assert names(path.parent) == ["file.txt"]
+
+    def test_a_failure_leaves_the_old_one(self, tmp_path: Path) -> None:
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with pytest.raises(Interrupted), atomic_file(path) as partial:
+            write_and_fail(partial)
+        assert path.read_text() == "old"
+        assert names(tmp_path) == ["file.txt"]
+
+    def test_replaces(self, tmp_path: Path) -> None:
+        path = tmp_path / "file.txt"
+        path.write_text("old")
+        with atomic_file(str(path)) as partial:
+            partial.write_text("new")
+        assert path.read_text() == "new"
+
+    @POSIX
+    @pytest.mark.parametrize("umask", [0o022, 0o077])
+    def test_has_the_permissions_of_any_new_file(self, umask: int, tmp_path: Path) -> None:
+        before = os.umask(umask)
+        try:
+            with atomic_file(tmp_path / "ours") as partial:
+                partial.write_text("")
+            (tmp_path / "usual").write_text("")
+        finally:
+            os.umask(before)
+        ours, usual = (stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("ours", "usual"))
+        assert ours == usual == 0o666 & ~umask
+
+
+class TestAtomicFolder:
+    def test_appears_when_it_is_complete(self, tmp_path: Path) -> None:
+        target = tmp_path / "deep" / "folder"
+        with atomic_folder(target) as partial:
+            (partial / "a.txt").write_text("a")
+            (partial / "inner").mkdir()
+            (partial / "inner" / "b.txt").write_text("b")
+            assert not target.exists()
+        assert names(target) == ["a.txt", "inner"]
+        assert (target / "inner" / "b.txt").read_text() == "b"
+        assert names(target.parent) == ["folder"]
+
+    def test_replaces_the_old_one_as_a_whole(self, tmp_path: Path) -> None:
+        target = tmp_path / "folder"
+        for name in ("old.txt", "new.txt"):
+            with atomic_folder(target) as partial:
+                (partial / name).write_text(name)
+        assert names(target) == ["new.txt"]
+        assert names(tmp_path) == ["folder"]
+
+    def test_a_failure_leaves_the_old_one(self, tmp_path: Path) -> None:
+        target = tmp_path / "folder"
+        with atomic_folder(target) as partial:
+            (partial / "old.txt").write_text("old")
+        with pytest.raises(Interrupted), atomic_folder(target) as partial:
+            write_and_fail(partial / "new.txt")
+        assert names(target) == ["old.txt"]
+        assert names(tmp_path) == ["folder"]
+
+    def test_a_failure_of_the_last_step_leaves_the_old_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        target = tmp_path / "folder"
+        with atomic_folder(target) as partial:
+            (partial / "old.txt").write_text("old")
+        rename = Path.rename
+
+        def fail(path: Path, to: Path) -> Path:
+            if path.name.endswith(".partial"):
+                raise OSError("the file system is read-only")
+            return rename(path, to)
+
+        monkeypatch.setattr(Path, "rename", fail)
+        with pytest.raises(OSError, match="read-only"), atomic_folder(target) as partial:
+            (partial / "new.txt").write_text("new")
+        assert names(target) == ["old.txt"]
+        assert names(tmp_path) == ["folder"]
+
+    def test_keeps_what_it_was_not_told_to_replace(self, tmp_path: Path) -> None:
+        target = tmp_path / "folder"
+        target.mkdir()
+        for name in ("config.json", "a.txt", "b.txt", "c.txt", "d.txt"):
+            (target / name).write_text("mine")
+        message = r"holds other files \(a\.txt, b\.txt, c\.txt, \.\.\.\), which would be lost"
+        with (
+            pytest.raises(FileExistsError, match=message),
+            atomic_folder(target, replaces=["config.json"]),
+        ):
+            pytest.fail("the block must not begin")
+        assert names(target) == ["a.txt", "b.txt", "c.txt", "config.json", "d.txt"]
+
+    def test_looks_again_before_it_replaces(self, tmp_path: Path) -> None:
+        target = tmp_path / "folder"
+        target.mkdir()
+        with (
+            pytest.raises(FileExistsError, match=r"late\.txt"),
+            atomic_folder(target, replaces=["config.json"]) as partial,
+        ):
+            write_all(partial / "config.json", target / "late.txt")  # the second comes late
+        assert names(target) == ["late.txt"]
+        assert names(tmp_path) == ["folder"]
+
+    def test_does_not_take_the_place_of_a_file(self, tmp_path: Path) -> None:
+        path = tmp_path / "file"
+        path.write_text("mine")
+        with pytest.raises(FileExistsError, match="is a file"), atomic_folder(path):
+            pytest.fail("the block must not begin")
+        assert path.read_text() == "mine"
+
+    def test_a_relative_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with atomic_folder("folder") as partial:
+            (partial / "a.txt").write_text("a")
+        assert names(tmp_path) == ["folder"]
+
+    @POSIX
+    def test_has_the_permissions_of_any_new_folder(self, tmp_path: Path) -> None:
+        with atomic_folder(tmp_path / "ours"):
+            pass
+        (tmp_path / "usual").mkdir()
+        ours, usual = (stat.S_IMODE((tmp_path / n).stat().st_mode) for n in ("ours", "usual"))
+        assert ours == usual
+
+
+class TestStoredTensors:
+    @settings(
+        deadline=None,
+        max_examples=25,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(
+        st.lists(st.integers(1, 7), min_size=1, max_size=3),
+        st.integers(1, 60),
+        st.sampled_from([torch.float32, torch.bfloat16, torch.int64]),
+    )
+    def test_pieces_make_the_whole(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        shape: list[int],
+        piece: int,
+        dtype: torch.dtype,
+    ) -> None:
+        tensor = torch.randn(shape).to(dtype)
+        save_file({"x": tensor, "other": torch.zeros(2)}, tmp_path / "model.safetensors")
+        stored = stored_tensors(tmp_path)
+        assert stored.keys() == {"x", "other"}
+        assert stored["x"].shape == tuple(shape)
+        monkeypatch.setattr(files, "PIECE", piece)
+        whole, seen = torch.zeros_like(tensor), 0
+        for part, rows in stored["x"].pieces():
+            assert len(rows) == 1 or rows.numel() <= piece
+            whole[part], seen = rows, seen + len(rows)
+        assert torch.equal(whole, tensor)
+        assert seen == shape[0]
+
+    def test_an_empty_tensor_has_no_pieces_to_lose(self, tmp_path: Path) -> None:
+        save_file({"x": torch.zeros(3, 0)}, tmp_path / "model.safetensors")
+        assert sum(len(rows) for _, rows in stored_tensors(tmp_path)["x"].pieces()) == 3
+
+    def test_no_weights(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"has no model\.safetensors; its weights are missing"):
+            stored_tensors(tmp_path)
+
+    @pytest.mark.parametrize("content", [b"", b"\xff" * 64, b"\x02\0\0\0\0\0\0\0{}trailing"])
+    def test_no_safetensors(self, content: bytes, tmp_path: Path) -> None:
+        (tmp_path / "model.safetensors").write_bytes(content)
+        with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
+            stored_tensors(tmp_path)
+
+    def test_a_file_that_changes_while_it_is_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "model.safetensors"
+        save_file({"x": torch.zeros(5, 3)}, path)
+        stored = stored_tensors(tmp_path)
+        path.write_bytes(path.read_bytes()[:-1])
+        with pytest.raises(ValueError, match="cannot be read"):
+            consume(stored["x"].pieces())
+
+
+def consume(iterable: Any) -> None:
+    for _ in iterable:
+        pass

@@ -1,0 +1,703 @@
+"""GPT-2's weights in our model, and our own checkpoints: equal logits, or one clear error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mini_gpt import checks, gpt2
+from mini_gpt.gpt2 import (
+    CONV1D_WEIGHTS,
+    GPT2_NAMES,
+    from_gpt2_names,
+    from_huggingface,
+    from_pretrained,
+    gpt2_config,
+    gpt2_names,
+    gpt2_parameters,
+    save_pretrained,
+)
+from mini_gpt.model import GPT, GPTConfig
+from mini_gpt.sampling import SampleConfig, generate_ids
+from mini_gpt.tokenizer import BPETokenizer, CharTokenizer
+
+transformers = pytest.importorskip("transformers")
+transformers.utils.logging.disable_progress_bar()
+
+ROOT = Path(__file__).resolve().parent.parent
+TOKENIZER = CharTokenizer("abcdefg")
+TINY = GPTConfig(vocab_size=11, context_length=8, layers=2, heads=3, width=12)
+
+
+def build(config: GPTConfig = TINY, seed: int = 0) -> GPT:
+    """A model in evaluation mode whose every parameter is random."""
+    torch.manual_seed(seed)
+    model = GPT(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    return model
+
+
+def build_peer(seed: int = 0, **shape: Any) -> Any:
+    """A random GPT-2 of `transformers`; its special ids lie inside the vocabulary."""
+    torch.manual_seed(seed)
+    sizes = {"vocab_size": 17, "n_positions": 9, "n_embd": 12, "n_layer": 3, "n_head": 2}
+    config = transformers.GPT2Config(**(sizes | shape), bos_token_id=0, eos_token_id=0)
+    peer = transformers.GPT2LMHeadModel(config).eval()
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    return peer
+
+
+def ids_for(vocab_size: int, batch: int = 4, time: int = 7) -> Tensor:
+    return torch.randint(vocab_size, (batch, time), generator=torch.Generator().manual_seed(1))
+
+
+def write_huggingface(peer: Any, folder: Path) -> Path:
+    peer.save_pretrained(folder)
+    return folder
+
+
+class TestNames:
+    @pytest.mark.parametrize("layers", [1, 3, 48])
+    def test_are_a_bijection_with_our_parameters(self, layers: int) -> None:
+        with torch.device("meta"):
+            model = GPT(dataclasses.replace(TINY, layers=layers))
+        names = gpt2_names(layers)
+        assert len(set(names.values())) == len(names) == 12 * layers + 4
+        assert set(names.values()) == {name for name, _ in model.named_parameters()}
+
+    @pytest.mark.parametrize("layers", [1, 3])
+    def test_are_those_of_transformers(self, layers: int) -> None:
+        peer = build_peer(n_layer=layers)
+        assert set(gpt2_names(layers)) == {name for name, _ in peer.transformer.named_parameters()}
+
+    def test_every_size_has_the_shapes_of_transformers(self) -> None:
+        for name in ("gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"):
+            config = GPTConfig.preset(name)
+            sizes = {"n_embd": config.width, "n_layer": config.layers, "n_head": config.heads}
+            with torch.device("meta"):
+                ours = dict(GPT(config).named_parameters())
+                peer = transformers.GPT2LMHeadModel(transformers.GPT2Config(**sizes))
+            theirs = dict(peer.transformer.named_parameters())
+            for their_name, our_name in gpt2_names(config.layers).items():
+                shape = tuple(theirs[their_name].shape)
+                flipped = their_name.endswith(CONV1D_WEIGHTS)
+                assert tuple(ours[our_name].shape) == (shape[::-1] if flipped else shape)
+
+
+class TestParity:
+    @settings(deadline=None, max_examples=25)
+    @given(st.data())
+    def test_logits_are_those_of_transformers(self, data: st.DataObject) -> None:
+        heads = data.draw(st.integers(1, 5), "heads")
+        layers = data.draw(st.integers(1, 4), "layers")
+        context_length = data.draw(st.integers(1, 12), "context length")
+        shape = {
+            "vocab_size": data.draw(st.integers(2, 60), "vocabulary"),
+            "n_positions": context_length,
+            "n_embd": heads * data.draw(st.integers(1, 9), "head width"),
+            "n_layer": layers,
+            "n_head": heads,
+            "n_inner": data.draw(st.none() | st.integers(1, 50), "feed-forward width"),
+        }
+        peer = build_peer(data.draw(st.integers(0, 1000), "seed"), **shape)
+        model = GPT(gpt2_config(peer.config.to_dict())).eval()
+        model.load_state_dict(from_gpt2_names(peer.state_dict(), layers))
+        ids = ids_for(shape["vocab_size"], 3, data.draw(st.integers(1, context_length), "time"))
+        with torch.no_grad():
+            torch.testing.assert_close(model(ids), peer(ids).logits, atol=1e-5, rtol=1e-5)
+
+    def test_gradients_are_those_of_transformers(self) -> None:
+        peer, ids = build_peer(), ids_for(17)
+        model = GPT(gpt2_config(peer.config.to_dict())).eval()
+        model.load_state_dict(from_gpt2_names(peer.state_dict(), 3))
+        model(ids).square().mean().backward()
+        peer(ids).logits.square().mean().backward()
+        theirs = {name: parameter.grad for name, parameter in peer.transformer.named_parameters()}
+        expected = from_gpt2_names(theirs, 3)
+        for name, parameter in model.named_parameters():
+            torch.testing.assert_close(parameter.grad, expected[name], atol=1e-4, rtol=1e-4)
+
+    def test_greedy_text_is_that_of_transformers(self, tmp_path: Path) -> None:
+        peer = build_peer(n_positions=40, vocab_size=50, n_embd=20, seed=4)
+        model = from_huggingface(write_huggingface(peer, tmp_path / "peer"))
+        prompt = torch.tensor([[3, 1, 4, 1, 5]])
+        peer.generation_config.eos_token_id = None  # go on to the end
+        theirs = peer.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=30,
+            pad_token_id=0,
+        )
+        source = generate_ids(model, prompt[0].tolist(), SampleConfig(temperature=0.0))
+        ours = [next(source) for _ in range(30)]
+        assert ours == theirs[0, 5:].tolist()
+        assert len(set(ours)) > 3, "a text that repeats one token would prove little"
+
+
+class TestHuggingFaceFolder:
+    def test_whole(self, tmp_path: Path) -> None:
+        peer = build_peer()
+        model = from_huggingface(write_huggingface(peer, tmp_path / "peer"))
+        assert not model.training
+        assert model.config == GPTConfig(17, 9, layers=3, heads=2, width=12, dropout=0.1)
+        ids = ids_for(17)
+        torch.testing.assert_close(model(ids), peer(ids).logits, atol=1e-5, rtol=1e-5)
+
+    def test_in_shards(self, tmp_path: Path) -> None:
+        peer = build_peer()
+        peer.save_pretrained(tmp_path / "peer", max_shard_size="5KB")
+        assert len(list((tmp_path / "peer").glob("model-*.safetensors"))) > 2
+        ids = ids_for(17)
+        ours = from_huggingface(tmp_path / "peer")(ids)
+        torch.testing.assert_close(ours, peer(ids).logits, atol=1e-5, rtol=1e-5)
+
+    def test_a_shard_is_missing(self, tmp_path: Path) -> None:
+        build_peer().save_pretrained(tmp_path / "peer", max_shard_size="5KB")
+        lost = sorted((tmp_path / "peer").glob("model-*.safetensors"))[1]
+        lost.unlink()
+        with pytest.raises(ValueError, match=f"has no {lost.name}; its weights are missing"):
+            from_huggingface(tmp_path / "peer")
+
+    @pytest.mark.parametrize(
+        "content", ["", "[]", "{}", '{"weight_map": 3}', '{"weight_map": [1]}']
+    )
+    def test_an_index_that_is_none(self, content: str, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(), tmp_path / "peer")
+        (folder / "model.safetensors").unlink()
+        (folder / "model.safetensors.index.json").write_text(content)
+        with pytest.raises(ValueError, match="is not an index of shards"):
+            from_huggingface(folder)
+
+    def test_an_index_cannot_point_elsewhere(self, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(), tmp_path / "peer")
+        (folder / "model.safetensors").rename(tmp_path / "secret.safetensors")
+        index = {"weight_map": {"wte.weight": "../secret.safetensors"}}
+        (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+        with pytest.raises(ValueError, match=r"has no secret\.safetensors"):
+            from_huggingface(folder)
+
+    def test_old_files_without_prefix_and_with_masks(self, tmp_path: Path) -> None:
+        peer = build_peer()
+        folder = write_huggingface(peer, tmp_path / "peer")
+        tensors = {
+            name.removeprefix("transformer."): tensor.clone()
+            for name, tensor in load_file(folder / "model.safetensors").items()
+        }
+        for layer in range(3):
+            tensors[f"h.{layer}.attn.bias"] = torch.ones(1, 1, 9, 9, dtype=torch.uint8).tril()
+            tensors[f"h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
+        tensors["lm_head.weight"] = tensors["wte.weight"].clone()
+        save_file(tensors, folder / "model.safetensors")
+        ids = ids_for(17)
+        ours = from_huggingface(folder)(ids)
+        torch.testing.assert_close(ours, peer(ids).logits, atol=1e-5, rtol=1e-5)
+
+    def test_a_head_of_its_own_is_refused(self, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(), tmp_path / "peer")
+        tensors = load_file(folder / "model.safetensors")
+        head = tensors["transformer.wte.weight"].clone()
+        head[16, 11] += 0.5
+        save_file({**tensors, "lm_head.weight": head}, folder / "model.safetensors")
+        with pytest.raises(ValueError, match="an output head of its own"):
+            from_huggingface(folder)
+
+    def test_lists_all_that_is_wrong_in_the_words_of_the_file(self, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(), tmp_path / "peer")
+        tensors = load_file(folder / "model.safetensors")
+        del tensors["transformer.ln_f.bias"]
+        tensors["transformer.h.1.attn.c_attn.weight"] = torch.zeros(36, 12)
+        tensors["transformer.h.3.ln_1.bias"] = torch.zeros(12)
+        save_file(tensors, folder / "model.safetensors")
+        with pytest.raises(ValueError) as fault:
+            from_huggingface(folder)
+        for part in (
+            r"ln_f.bias is missing, expected (12,)",
+            r"h.1.attn.c_attn.weight has shape (36, 12), expected (12, 36)",
+            r"h.3.ln_1.bias is not expected",
+        ):
+            assert part in str(fault.value)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"model_type": "llama"}, "model_type is 'llama', expected 'gpt2'"),
+            ({"model_type": None}, "model_type is None"),
+            ({"activation_function": "gelu"}, "activation_function is 'gelu'"),
+            ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06"),
+            ({"scale_attn_weights": False}, "scale_attn_weights is False"),
+            ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
+            ({"add_cross_attention": True}, "add_cross_attention"),
+            ({"tie_word_embeddings": False}, "tie_word_embeddings is False"),
+            ({"n_head": 5}, "heads 5 must divide width 12"),
+        ],
+    )
+    def test_refuses_what_is_not_gpt2(self, change: dict[str, Any], message: str) -> None:
+        content = build_peer().config.to_dict() | change
+        with pytest.raises(ValueError, match=message):
+            gpt2_config(content)
+
+    def test_lists_every_reason(self) -> None:
+        with pytest.raises(ValueError) as fault:
+            gpt2_config({"model_type": "bert", "vocab_size": 3})
+        for part in ("'bert'", "n_positions", "n_layer", "n_head", "n_embd"):
+            assert part in str(fault.value)
+        assert "vocab_size" not in str(fault.value)
+
+    def test_our_reader_points_to_it(self, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(), tmp_path / "peer")
+        with pytest.raises(ValueError, match="read it with from_huggingface"):
+            from_pretrained(folder)
+
+
+class TestConversion:
+    def test_takes_names_with_and_without_prefix(self) -> None:
+        peer = build_peer()
+        with_prefix = from_gpt2_names(peer.state_dict(), 3)
+        without = from_gpt2_names(peer.transformer.state_dict(), 3)
+        assert with_prefix.keys() == without.keys()
+        assert all(torch.equal(with_prefix[name], without[name]) for name in without)
+
+    def test_names_what_is_missing_and_what_is_unknown(self) -> None:
+        tensors = build_peer().state_dict()
+        tensors["transformer.h.0.gate"] = tensors.pop("transformer.h.2.ln_2.bias")
+        with pytest.raises(
+            ValueError, match=r"missing \['h\.2\.ln_2\.bias'\], unknown \['h\.0\.gate'"
+        ):
+            from_gpt2_names(tensors, 3)
+
+    def test_tells_a_wrong_number_of_layers(self) -> None:
+        with pytest.raises(ValueError, match=r"with 2 layers: missing \[\], unknown \['h\.2\."):
+            from_gpt2_names(build_peer().state_dict(), 2)
+
+    def test_keeps_parameters_only(self) -> None:
+        stored = {"transformer.h.0.attn.bias": 1, "lm_head.weight": 2, "h.0.attn.c_attn.bias": 3}
+        assert gpt2_parameters(stored) == {"h.0.attn.c_attn.bias": 3}
+
+
+CONFIGS = st.builds(
+    lambda heads, half, **rest: GPTConfig(heads=heads, width=2 * half * heads, **rest),
+    heads=st.integers(1, 3),
+    half=st.integers(1, 3),
+    vocab_size=st.integers(7, 20),
+    context_length=st.integers(1, 9),
+    layers=st.integers(1, 3),
+    hidden_width=st.none() | st.integers(1, 20),
+    bias=st.booleans(),
+    dropout=st.sampled_from([0.0, 0.25]),
+    position=st.sampled_from(["learned", "sinusoidal", "rotary", "none"]),
+)
+
+
+class TestRoundTrip:
+    @settings(
+        deadline=None,
+        max_examples=25,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(CONFIGS, st.sampled_from([torch.float32, torch.float64, torch.bfloat16, torch.float16]))
+    def test_gives_back_the_model_bit_by_bit(
+        self, tmp_path: Path, config: GPTConfig, dtype: torch.dtype
+    ) -> None:
+        model = build(config).to(dtype)
+        save_pretrained(model, TOKENIZER, tmp_path / "model")
+        restored, tokenizer = from_pretrained(tmp_path / "model")
+        assert restored.config == config
+        assert not restored.training
+        assert isinstance(tokenizer, CharTokenizer)
+        assert tokenizer.alphabet == TOKENIZER.alphabet
+        before, after = model.state_dict(), restored.state_dict()
+        assert before.keys() == after.keys()
+        for name, tensor in before.items():
+            assert after[name].dtype == dtype
+            assert torch.equal(after[name], tensor), name
+        for (name, here), (_, there) in zip(
+            model.named_buffers(), restored.named_buffers(), strict=True
+        ):
+            assert torch.equal(here, there), f"{name} is not stored, but computed anew"
+        ids = ids_for(config.vocab_size, 2, config.context_length)
+        assert torch.equal(model(ids), restored(ids))
+
+    def test_keeps_a_bpe_tokenizer(self, tmp_path: Path) -> None:
+        tokenizer = BPETokenizer.train("to be or not to be, that is to be", 259)
+        model = build(dataclasses.replace(TINY, vocab_size=259))
+        save_pretrained(model, tokenizer, tmp_path / "model")
+        restored = from_pretrained(tmp_path / "model")[1]
+        assert restored.encode("not to be") == tokenizer.encode("not to be")
+
+    def test_weights_are_in_memory_of_their_own(self, tmp_path: Path) -> None:
+        save_pretrained(build(), TOKENIZER, tmp_path / "model")
+        first, second = (from_pretrained(tmp_path / "model")[0] for _ in range(2))
+        expected = first(ids_for(11)).detach().clone()
+        (tmp_path / "model" / "model.safetensors").write_bytes(b"\0" * 10_000)
+        with torch.no_grad():
+            for parameter in second.parameters():
+                parameter.zero_()
+        assert torch.equal(first(ids_for(11)), expected)
+
+    def test_trains_on(self, tmp_path: Path) -> None:
+        save_pretrained(build(), TOKENIZER, tmp_path / "model")
+        model = from_pretrained(tmp_path / "model")[0]
+        model(ids_for(11)).square().mean().backward()
+        assert all(p.requires_grad and p.grad is not None for p in model.parameters())
+        assert all(p.is_contiguous() for p in model.parameters())
+
+    def test_saves_what_torch_compile_wraps(self, tmp_path: Path) -> None:
+        class Wrapped(nn.Module):
+            def __init__(self, model: GPT) -> None:
+                super().__init__()
+                self._orig_mod = model
+
+        model = build()
+        save_pretrained(Wrapped(model), TOKENIZER, tmp_path / "model")
+        ids = ids_for(11)
+        assert torch.equal(from_pretrained(tmp_path / "model")[0](ids), model(ids))
+
+    def test_never_pickles(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise AssertionError("pickle was used")
+
+        for module, names in (
+            (pickle, ("load", "loads", "dump", "dumps", "Pickler", "Unpickler")),
+            (torch, ("load", "save")),
+        ):
+            for name in names:
+                monkeypatch.setattr(module, name, refuse)
+        save_pretrained(build(), TOKENIZER, tmp_path / "model")
+        from_pretrained(tmp_path / "model")
+
+    def test_reads_a_large_tensor_in_pieces(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Pieces of one row each give the same model as one piece for all."""
+        model = build()
+        save_pretrained(model, TOKENIZER, tmp_path / "model")
+        monkeypatch.setattr("mini_gpt.files.PIECE", 1)
+        restored = from_pretrained(tmp_path / "model")[0]
+        for name, tensor in restored.state_dict().items():
+            assert torch.equal(tensor, model.state_dict()[name]), name
+
+
+class TestSaving:
+    def test_replaces_an_older_checkpoint(self, tmp_path: Path) -> None:
+        save_pretrained(build(seed=1), TOKENIZER, tmp_path / "model")
+        newer = build(seed=2)
+        save_pretrained(newer, TOKENIZER, tmp_path / "model")
+        ids = ids_for(11)
+        assert torch.equal(from_pretrained(tmp_path / "model")[0](ids), newer(ids))
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+    def test_a_failure_leaves_the_older_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        older = build(seed=1)
+        save_pretrained(older, TOKENIZER, tmp_path / "model")
+
+        def fail(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(gpt2, "save_tokenizer", fail)  # the last of the three files
+        with pytest.raises(OSError, match="no space left"):
+            save_pretrained(build(seed=2), TOKENIZER, tmp_path / "model")
+        assert [path.name for path in tmp_path.iterdir()] == ["model"]
+        ids = ids_for(11)
+        assert torch.equal(from_pretrained(tmp_path / "model")[0](ids), older(ids))
+
+    def test_never_deletes_other_files(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.tex").write_text("years of work")
+        with pytest.raises(FileExistsError, match=r"holds other files \(thesis\.tex\)"):
+            save_pretrained(build(), TOKENIZER, tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_refuses_numbers_that_are_not_finite(self, value: float, tmp_path: Path) -> None:
+        model = build()
+        with torch.no_grad():
+            model.decoder.final_norm.bias[3] = value
+        with pytest.raises(ValueError, match=r"not finite in decoder\.final_norm\.bias"):
+            save_pretrained(model, TOKENIZER, tmp_path / "model")
+        assert not list(tmp_path.iterdir())
+
+    def test_refuses_a_mixture_of_number_formats(self, tmp_path: Path) -> None:
+        model = build()
+        model.decoder.final_norm.to(torch.float64)
+        with pytest.raises(ValueError, match=r"weights in torch\.float32 and torch\.float64"):
+            save_pretrained(model, TOKENIZER, tmp_path / "model")
+
+    def test_refuses_a_tokenizer_of_another_model(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="the tokenizer has 12 ids, the model knows 11 only"):
+            save_pretrained(build(), CharTokenizer("abcdefghijkl"), tmp_path / "model")
+
+    def test_refuses_what_is_no_gpt(self, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match="the model is a Linear; only a GPT can be saved"):
+            save_pretrained(nn.Linear(2, 3), TOKENIZER, tmp_path / "model")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    save_pretrained(build(), TOKENIZER, tmp_path / "model")
+    return tmp_path / "model"
+
+
+def rewrite(folder: Path, **changes: Tensor | None) -> None:
+    """Change, add or (None) remove tensors; underscores of the names stand for dots."""
+    tensors = load_file(folder / "model.safetensors")
+    for name, tensor in changes.items():
+        name = name.replace("__", ".")
+        if tensor is None:
+            del tensors[name]
+        else:
+            tensors[name] = tensor
+    save_file(tensors, folder / "model.safetensors")
+
+
+class TestDamage:
+    def test_lists_everything_at_once(self, folder: Path) -> None:
+        rewrite(
+            folder,
+            decoder__final_norm__bias=None,
+            positions__weight=torch.zeros(9, 12),
+            token_embedding__weight=torch.zeros(11, 12, dtype=torch.float64),
+            surprise=torch.zeros(3),
+        )
+        with pytest.raises(ValueError) as fault:
+            from_pretrained(folder)
+        for part in (
+            "decoder.final_norm.bias is missing, expected (12,)",
+            "positions.weight has shape (9, 12), expected (8, 12)",
+            "token_embedding.weight holds F64, expected F32",
+            "surprise is not expected",
+        ):
+            assert part in str(fault.value)
+
+    def test_a_long_list_is_cut(self, folder: Path) -> None:
+        rewrite(folder, **{f"extra_{n}": torch.zeros(1) for n in range(30)})
+        with pytest.raises(ValueError, match="; and 10 more"):
+            from_pretrained(folder)
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+    def test_numbers_that_are_not_finite(self, value: float, folder: Path) -> None:
+        weight = torch.zeros(8, 12)
+        weight[7, 11] = value
+        rewrite(
+            folder, positions__weight=weight, decoder__final_norm__bias=torch.full((12,), value)
+        )
+        with pytest.raises(ValueError) as fault:
+            from_pretrained(folder)
+        for name in ("positions.weight", "decoder.final_norm.bias"):
+            assert f"{name} holds numbers that are not finite" in str(fault.value)
+
+    def test_whole_numbers_are_no_weights(self, folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        save_file({k: v.long() for k, v in tensors.items()}, folder / "model.safetensors")
+        with pytest.raises(ValueError, match="numbers are I64, not one of F64, F32, F16, BF16"):
+            from_pretrained(folder)
+
+    @pytest.mark.parametrize("kept", [0, 4, 100, -100, -1])
+    def test_a_truncated_file(self, kept: int, folder: Path) -> None:
+        path = folder / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:kept])
+        with pytest.raises(ValueError, match=r"model\.safetensors cannot be read .*cut short"):
+            from_pretrained(folder)
+
+    def test_something_else_under_that_name(self, folder: Path) -> None:
+        (folder / "model.safetensors").write_bytes(pickle.dumps({"weight": 3}) * 100)
+        with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
+            from_pretrained(folder)
+
+    @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+    def test_a_missing_file(self, name: str, folder: Path) -> None:
+        (folder / name).unlink()
+        with pytest.raises(ValueError, match=f"not a mini_gpt checkpoint: it has no {name}"):
+            from_pretrained(folder)
+
+    def test_a_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"there is no folder .*nowhere"):
+            from_pretrained(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"heads": 5}, "heads 5 must divide width 12"),
+            ({"layers": "2"}, r"config\.json is not a mini_gpt configuration .*'2'"),
+            ({"version": 2}, "not a mini_gpt configuration that we know"),
+            ({"format": "other"}, "not a mini_gpt configuration that we know"),
+            ({"colour": "blue"}, "colour"),
+            ({"layers": 3}, r"decoder\.blocks\.2\.attention_norm\.weight is missing"),
+            ({"width": 24}, r"has shape \(12,\), expected \(24,\)"),
+            ({"position": "rotary"}, r"positions\.weight is not expected"),
+            ({"bias": False}, r"decoder\.final_norm\.bias is not expected"),
+            ({"vocab_size": 6}, "a tokenizer with 7 ids and a model that knows 6 only"),
+        ],
+    )
+    def test_a_configuration_of_another_model(
+        self, change: dict[str, Any], message: str, folder: Path
+    ) -> None:
+        content = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**content, **change}))
+        with pytest.raises(ValueError, match=f"(?s){message}"):
+            from_pretrained(folder)
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"3", b"{", b"\xff\xfe", b"null"])
+    def test_a_configuration_that_is_none(self, content: bytes, folder: Path) -> None:
+        (folder / "config.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"config\.json"):
+            from_pretrained(folder)
+
+    def test_an_older_configuration_takes_the_defaults(self, folder: Path) -> None:
+        content = json.loads((folder / "config.json").read_text())
+        del content["dropout"], content["hidden_width"]
+        (folder / "config.json").write_text(json.dumps(content))
+        assert from_pretrained(folder)[0].config == TINY
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from mini_gpt.gpt2 import from_huggingface, from_pretrained
+
+def status(key):
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
+
+load = from_huggingface if sys.argv[1] == "huggingface" else from_pretrained
+load(sys.argv[2])  # a small one, so that the machinery is in memory
+Path("/proc/self/clear_refs").write_text("5")  # the peak starts here
+before = status("VmRSS")
+kept = load(sys.argv[3])
+print(status("VmHWM") - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="reads Linux's /proc")
+@pytest.mark.parametrize("kind", ["pretrained", "huggingface"])
+def test_there_is_never_a_second_copy_in_memory(kind: str, tmp_path: Path) -> None:
+    large = GPTConfig(vocab_size=40_000, context_length=64, layers=4, heads=4, width=512)
+    for name, config in (("small", TINY), ("large", large)):
+        torch.manual_seed(0)
+        model = GPT(config)
+        if kind == "pretrained":
+            save_pretrained(model, TOKENIZER, tmp_path / name)
+            continue
+        ours = dict(model.named_parameters())
+        tensors = {
+            theirs: ours[name].detach().t().contiguous()
+            if theirs.endswith(CONV1D_WEIGHTS)
+            else ours[name].detach()
+            for theirs, name in gpt2_names(config.layers).items()
+        }
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / "model.safetensors")
+        content = {"model_type": "gpt2", "n_layer": config.layers, "n_head": config.heads}
+        content |= {"vocab_size": config.vocab_size, "n_positions": config.context_length}
+        content |= {"n_embd": config.width}
+        (tmp_path / name / "config.json").write_text(json.dumps(content))
+    command = [sys.executable, "-c", PEAK, kind, str(tmp_path / "small"), str(tmp_path / "large")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    size = (tmp_path / "large" / "model.safetensors").stat().st_size
+    assert 0.9 < int(done.stdout) / size < 1.3
+
+
+def printed(capsys: pytest.CaptureFixture[str], check: Any, answer: Any) -> str:
+    check(answer)
+    return capsys.readouterr().out
+
+
+def our_name(theirs: str) -> str:
+    parts = theirs.split(".")
+    if parts[0] != "h":
+        return GPT2_NAMES[theirs]
+    parts[1], layer = "{layer}", parts[1]
+    return GPT2_NAMES[".".join(parts)].format(layer=layer)
+
+
+def query_weight(weights: dict[str, Tensor], layer: int, head: int, heads: int) -> Tensor:
+    return weights[f"h.{layer}.attn.c_attn.weight"].chunk(3 * heads, dim=1)[head]
+
+
+def to_gpt2_names(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    names = gpt2_names(layers)
+    if set(names.values()) != set(tensors):
+        raise ValueError("not a GPT-2")
+    return {
+        theirs: tensors[ours].t() if theirs.endswith(CONV1D_WEIGHTS) else tensors[ours]
+        for theirs, ours in names.items()
+    }
+
+
+def transposes_by_shape(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    """Leaves the square matrices as they are."""
+    found = to_gpt2_names(tensors, layers)
+    return {n: t.t() if t.ndim == 2 and t.shape[0] == t.shape[1] else t for n, t in found.items()}
+
+
+def drops_silently(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+    return {
+        theirs: tensors[ours].t() if theirs.endswith(CONV1D_WEIGHTS) else tensors[ours]
+        for theirs, ours in gpt2_names(layers).items()
+        if ours in tensors
+    }
+
+
+class TestChecks:
+    @pytest.mark.parametrize(
+        ("check", "wrong"),
+        [
+            (checks.gpt2.our_name, lambda name: None),
+            (checks.gpt2.our_name, lambda name: name),
+            (checks.gpt2.our_name, lambda name: GPT2_NAMES[name]),
+            (checks.gpt2.our_name, lambda name: gpt2_names(12)[name]),
+            (checks.gpt2.query_weight, lambda weights, layer, head, heads: None),
+            (checks.gpt2.query_weight, lambda w, n, h, hs: w[f"h.{n}.attn.c_attn.weight"]),
+            (
+                checks.gpt2.query_weight,
+                lambda w, n, h, hs: w[f"h.{n}.attn.c_attn.weight"].chunk(hs, 1)[h],
+            ),
+            (
+                checks.gpt2.query_weight,
+                lambda w, n, h, hs: w[f"h.{n}.attn.c_attn.weight"].chunk(3 * hs, 1)[3 * h],
+            ),
+            (
+                checks.gpt2.query_weight,
+                lambda w, n, h, hs: w[f"h.{n}.attn.c_attn.weight"].chunk(hs, 0)[h],
+            ),
+            (checks.gpt2.to_gpt2_names, lambda tensors, layers: None),
+            (checks.gpt2.to_gpt2_names, lambda tensors, layers: tensors),
+            (checks.gpt2.to_gpt2_names, transposes_by_shape),
+            (checks.gpt2.to_gpt2_names, drops_silently),
+        ],
+    )
+    def test_is_not_content_with_a_wrong_answer(
+        self, check: Any, wrong: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert printed(capsys, check, wrong).startswith("not yet: ")
+
+    @pytest.mark.parametrize(
+        ("check", "right"),
+        [
+            (checks.gpt2.our_name, our_name),
+            (checks.gpt2.query_weight, query_weight),
+            (checks.gpt2.to_gpt2_names, to_gpt2_names),
+        ],
+    )
+    def test_is_content_with_the_right_one(
+        self, check: Any, right: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert printed(capsys, check, right).startswith("correct: ")
