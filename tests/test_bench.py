@@ -1,0 +1,171 @@
+"""The benchmark harness: fair turns, honest medians, complete records. No time is asserted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
+
+from bench import __main__ as command  # noqa: E402
+from bench import harness, training_step  # noqa: E402
+
+
+def snapshot() -> dict[str, bytes]:
+    """What is in bench/, byte for byte."""
+    files = (ROOT / "bench").rglob("*")
+    return {str(f): f.read_bytes() for f in files if f.is_file() and "__pycache__" not in f.parts}
+
+
+@pytest.fixture(autouse=True)
+def repository_stays_as_it_is() -> Any:
+    before = snapshot()
+    yield
+    assert snapshot() == before
+
+
+class Clock:
+    """A clock that only runs while somebody works."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    fake = Clock()
+    monkeypatch.setattr(harness, "time", fake)
+    return fake
+
+
+def test_contestants_take_turns_and_each_begins(clock: Clock) -> None:
+    log: list[str] = []
+
+    def worker(name: str, seconds: float) -> Any:
+        def work() -> None:
+            clock.now += seconds
+            log.append(name)
+
+        return work
+
+    contestants = {name: worker(name, 1.0) for name in "abc"}
+    harness.contest(contestants, harness.Effort(rounds=6, turn_seconds=1.0, warm_up=2))
+    assert "".join(log[:6]) == "aabbcc"  # the warm-up
+    assert "".join(log[6:]) == "abc" + "bca" + "cab" + "abc" + "bca" + "cab"
+
+
+def test_short_work_is_repeated_and_the_median_is_of_one_run(clock: Clock) -> None:
+    delays = iter([0.25] * 2 + [0.25] * 4 + [0.5] * 4 + [0.25] * 4 + [9.0] * 4 + [0.375] * 4)
+
+    def work() -> None:
+        clock.now += next(delays)
+
+    effort = harness.Effort(rounds=5, turn_seconds=1.0, warm_up=2)
+    timing = harness.contest({"a": work}, effort)["a"]
+    assert timing.repeats == 4
+    assert timing.seconds == [0.25, 0.5, 0.25, 9.0, 0.375]
+    assert timing.median == 0.375
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    # In every round the peer needs twice as long, though the machine slows down in between.
+    timings = {
+        "mini_gpt": harness.Timing([1.0, 4.0, 1.0, 4.0, 4.0], 1),
+        "peer": harness.Timing([2.0, 8.0, 2.0, 8.0, 2.0], 1),
+    }
+    own, peer = harness.speed_rows(timings, amount=100)
+    assert own == ["mini_gpt", "25", "25 to 100", "1.00"]
+    assert peer == ["peer", "50", "12 to 50", "2.00"]
+
+
+def test_too_few_rounds_and_nobody_to_time_are_refused() -> None:
+    with pytest.raises(ValueError, match="rounds 4 must be at least 5"):
+        harness.Effort(rounds=4)
+    with pytest.raises(ValueError, match="no contestants"):
+        harness.contest({})
+
+
+def test_an_error_in_a_contestant_is_not_hidden_and_leaves_the_collector_on() -> None:
+    import gc
+
+    def work() -> None:
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError, match="broken"):
+        harness.contest({"a": work}, harness.QUICK)
+    assert gc.isenabled()
+
+
+def test_environment_names_the_machine_and_no_place() -> None:
+    machine = harness.environment()
+    names = {"date", "processor", "cores", "threads", "system", "python", "torch", "load_before"}
+    assert set(machine) == names
+    assert machine["cores"] >= 1
+    assert machine["processor"]
+    assert "/" not in json.dumps(machine)
+
+
+def test_table_is_markdown() -> None:
+    assert harness.table(["who", "n"], [["a", "1"], ["longer", "23"]]).splitlines() == [
+        "| who    |  n |",
+        "| :----- | -: |",
+        "| a      |  1 |",
+        "| longer | 23 |",
+    ]
+
+
+def test_training_step_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["training_step", "--quick", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "training_step.json").read_text(encoding="utf-8"))
+    (result,) = record["results"]
+    assert result["shape"] == dict(
+        zip(training_step.FIELDS, training_step.QUICK_SHAPES[0], strict=True)
+    )
+    assert {"mini_gpt", "transformers GPT2LMHeadModel"} <= set(result["timings"])
+    assert set(result["timings"]) | set(record["missing"]) == set(training_step.CONTESTANTS)
+    for timing in result["timings"].values():
+        assert len(timing["seconds"]) == 5
+        assert timing["median"] == sorted(timing["seconds"])[2] > 0
+    # The same architecture: as many parameters, unless the head is not tied to the embedding.
+    parameters = result["parameters"]
+    assert parameters["transformers GPT2LMHeadModel"] == parameters["mini_gpt"]
+    table = (tmp_path / "training_step.md").read_text(encoding="utf-8")
+    assert table.count("\n| mini_gpt ") == 1
+    assert record["environment"]["processor"] in table
+    assert all(name in table for name in record["missing"])
+    assert str(tmp_path) not in capsys.readouterr().out + table
+
+
+def test_a_contestant_that_does_other_work_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lazy(*shape: int) -> Any:
+        model = training_step.mini_gpt(*shape)
+        for parameter in model.parameters():
+            parameter.requires_grad_(False)
+        model.token_embedding.weight.requires_grad_(True)
+        model.register_forward_hook(lambda _, inputs, logits: logits * 0)
+        return model
+
+    monkeypatch.setitem(training_step.CONTESTANTS, "lazy", ("lazy", lazy))
+    with pytest.raises(RuntimeError, match="lazy does not learn"):
+        training_step.measure(training_step.QUICK_SHAPES[0], ["lazy"], harness.QUICK)
+
+
+def test_a_missing_peer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = {"mini-gpt": "1", "transformers": None, "llms-from-scratch": None}
+    monkeypatch.setattr(training_step, "version_of", versions.__getitem__)
+    assert training_step.main(["--quick", "--out", str(tmp_path)]) == 0
+    table = (tmp_path / "training_step.md").read_text(encoding="utf-8")
+    assert "Not installed, so not measured: transformers GPT2LMHeadModel, llms-from-" in table
+
+
+def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["nonsense"]) == 2
+    assert "no benchmark 'nonsense'; there are training_step" in capsys.readouterr().err
