@@ -25,19 +25,25 @@ UNFOLD = "() => document.querySelectorAll('.toggle-button-hidden').forEach((b) =
 # Highlighted code is thousands of spans, and each costs axe milliseconds, though the verdict hangs
 # on a few colours. One span of each kind stays: its own colour and font, on those grounds.
 KEEP_ONE_OF_EACH_KIND = r"""() => {
-  const kinds = new Set(), kind = (span) => {
-    const { color, fontSize, fontWeight, opacity } = getComputedStyle(span);
-    const grounds = [];
-    for (let box = span; box; box = box.parentElement)
-      grounds.push(getComputedStyle(box).backgroundColor);
-    return [color, fontSize, fontWeight, opacity, ...new Set(grounds)].join();
+  const known = new Map();
+  const grounds = (box) => {
+    if (!box) return "";
+    if (!known.has(box))
+      known.set(box, getComputedStyle(box).backgroundColor + grounds(box.parentElement));
+    return known.get(box);
   };
   const spans = [...document.querySelectorAll("pre span[class]")];
-  const all = spans.map(kind);
-  spans.forEach((span, place) => {
-    if (kinds.has(all[place])) span.replaceWith(...span.childNodes);
-    kinds.add(all[place]);
+  const kinds = spans.map((span) => {
+    const { color, backgroundColor, fontSize, fontWeight, opacity } = getComputedStyle(span);
+    const own = [color, backgroundColor, fontSize, fontWeight, opacity];
+    return [...own, grounds(span.parentElement)].join();
   });
+  const seen = new Set();
+  spans.forEach((span, place) => {
+    if (seen.has(kinds[place])) span.replaceWith(...span.childNodes);
+    seen.add(kinds[place]);
+  });
+  document.body.normalize(); // one text for each line, not one for each token
 }"""
 
 MEASURE = r"""() => {
@@ -114,8 +120,8 @@ def look(site: Path, context: Callable[[View], BrowserContext]) -> Callable[[str
         page.evaluate(UNFOLD)
         page.wait_for_timeout(100)  # book.js looks again at what can be scrolled
         seen.external = [url for url in seen.external if not url.startswith(("file:", "data:"))]
-        seen.measured = page.evaluate(MEASURE)
         page.evaluate(KEEP_ONE_OF_EACH_KIND)
+        seen.measured = page.evaluate(MEASURE)
         page.evaluate(axe)
         # preload would fetch the style sheets, which a page from disk may not; it is for
         # the rules on media and orientation, and there is nothing of the kind here
