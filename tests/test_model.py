@@ -20,9 +20,14 @@ from mini_gpt import checks
 from mini_gpt.model import (
     GPT,
     GPTConfig,
+    batch_loss,
+    check_gradients,
+    check_initial_loss,
     count_parameters,
     flops_per_token,
+    overfit_one_batch,
     parameters_by_component,
+    random_batch,
     training_bytes,
 )
 
@@ -375,51 +380,99 @@ class TestCost:
         assert sum(t.nbytes for t in held if t is not None) == training_bytes(config)
 
 
+class Doubled(torch.autograd.Function):
+    """Passes values on unchanged and gradients twice as large."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return 2 * gradient
+
+
 class TestHealth:
     @pytest.mark.parametrize("position", POSITIONS)
     def test_learns_one_batch_by_heart(self, position: Any) -> None:
         torch.manual_seed(0)
         config = GPTConfig(17, context_length=12, layers=2, heads=2, width=32, position=position)
-        model, ids = GPT(config), some_ids(config, batch=4, time=9)
-        ids[:, 0] = torch.arange(4)
-        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        for _ in range(80):
-            loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-        assert loss.item() < 0.1
+        model = GPT(config)
+        before = copy.deepcopy(model.state_dict())
+        losses = overfit_one_batch(model, steps=100)
+        assert len(losses) == 100
+        assert losses[0] == pytest.approx(math.log(17), rel=0.02)
+        assert losses[-1] < 0.1
+        assert model.training, "the mode is left as it was"
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, before[name]), f"{name} of the model itself has moved"
+
+    def test_random_batches_are_the_same_at_every_call(self) -> None:
+        ids = random_batch(TINY, batch=4, time=6)
+        assert torch.equal(ids, random_batch(TINY, batch=4, time=6))
+        assert ids.shape == (4, 6)
+        assert ids[:, 0].tolist() == [0, 1, 2, 3]
+        assert random_batch(TINY, batch=20, time=50).shape == (20, 9)
+        assert random_batch(TINY, batch=20, time=5).max() < 17
+
+    def test_batch_loss_predicts_each_next_token(self) -> None:
+        model, ids = build(TINY), some_ids(TINY)
+        probabilities = model(ids).softmax(-1)
+        expected = 0.0
+        for row in range(2):
+            for time in range(4):
+                expected -= probabilities[row, time, ids[row, time + 1]].log().item() / 8
+        assert batch_loss(model, ids).item() == pytest.approx(expected, rel=1e-5)
+
+    def test_first_loss_of_a_good_start(self) -> None:
+        torch.manual_seed(0)
+        model = GPT(dataclasses.replace(TINY, vocab_size=500, width=96))
+        assert check_initial_loss(model) == pytest.approx(math.log(500), rel=0.02)
+        assert model.training, "the mode is left as it was"
+
+    @pytest.mark.parametrize("fault", ["large weights", "not a number"])
+    def test_first_loss_of_a_bad_start(self, fault: str) -> None:
+        torch.manual_seed(0)
+        model = GPT(TINY)
+        with torch.no_grad():
+            model.token_embedding.weight.mul_(50 if fault == "large weights" else math.nan)
+        with pytest.raises(ValueError, match=r"an even choice among 17 tokens has 2\.833"):
+            check_initial_loss(model)
 
     @settings(deadline=None, max_examples=15)
     @given(configs())
-    def test_every_parameter_gets_a_gradient(self, config: GPTConfig) -> None:
+    def test_gradients_are_the_slopes_of_the_loss(self, config: GPTConfig) -> None:
         model = build(config)
-        model(some_ids(config, time=config.context_length)).square().mean().backward()
-        for name, parameter in model.named_parameters():
-            assert parameter.grad is not None, name
-            assert parameter.grad.any(), name
+        before = copy.deepcopy(model.state_dict())
+        check_gradients(model)
+        assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+        assert all(parameter.grad is None for parameter in model.parameters())
 
-    @pytest.mark.parametrize("position", POSITIONS)
-    def test_gradients_are_numerically_right(self, position: Any) -> None:
-        config = GPTConfig(5, context_length=4, layers=2, heads=2, width=4, position=position)
-        model, ids = build(config).double(), some_ids(config, time=4)
-        loss = F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
-        loss.backward()
-        step = 1e-5
-        with torch.no_grad():
-            for name, parameter in model.named_parameters():
-                assert parameter.grad is not None
-                index = int(parameter.grad.abs().argmax())
-                flat, losses = parameter.view(-1), []
-                for sign in (1, -1):
-                    flat[index] += sign * step
-                    logits = model(ids[:, :-1]).flatten(0, 1)
-                    losses.append(F.cross_entropy(logits, ids[:, 1:].flatten()))
-                    flat[index] -= sign * step
-                slope = ((losses[0] - losses[1]) / (2 * step)).item()
-                assert slope == pytest.approx(parameter.grad.flatten()[index].item(), rel=1e-5), (
-                    name
-                )
+    def test_a_parameter_without_a_gradient_is_found(self) -> None:
+        class Detached(GPT):
+            def hidden(self, ids: Tensor, caches: Any = None) -> Tensor:
+                stream = self.token_embedding(ids) + self.positions(ids.shape[1]).detach()
+                return self.decoder(stream)
+
+        with pytest.raises(ValueError, match=r"gradients are wrong: positions\.weight has none$"):
+            check_gradients(Detached(TINY))
+
+    def test_a_wrong_gradient_is_found(self) -> None:
+        class Wrong(GPT):
+            def hidden(self, ids: Tensor, caches: Any = None) -> Tensor:
+                stream = self.token_embedding(ids) + Doubled.apply(self.positions(ids.shape[1]))
+                return self.decoder(stream)
+
+        with pytest.raises(ValueError) as fault:
+            check_gradients(build_as(Wrong))
+        assert "positions.weight has" in str(fault.value)
+        assert "where the loss has the slope" in str(fault.value)
+        assert "decoder" not in str(fault.value)
+
+
+def build_as(kind: type[GPT]) -> GPT:
+    torch.manual_seed(0)
+    return kind(TINY)
 
 
 def printed(capsys: pytest.CaptureFixture[str], check: Any, answer: Any) -> str:
