@@ -32,6 +32,42 @@ def build_wheel(folder: Path) -> Path:
         )
         for name in ("pyproject.toml", "README.md", "LICENSE"):
             shutil.copy(ROOT / name, source)
+        options = ["--no-deps", "--no-build-isolation", "--wheel-dir", folder]
+        environment.pip(Path(sys.executable), "wheel", *options, source)
+    return next(folder.glob("*.whl"))
+
+
+def install_wheel(wheel: Path) -> Path:
+    """Bring build/wheel-venv up to date with the wheel; returns its Python."""
+    python = environment.make_venv(ROOT / "build" / "wheel-venv")
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        state = environment.digest(archive.read(metadata), environment.CONSTRAINTS.read_bytes())
+    stamp = python.parent.parent / "installed"
+    if not stamp.exists() or stamp.read_text() != state:
+        environment.install(python, [f"{wheel}[notebooks]", "nbval", "pytest"])
+        stamp.write_text(state)
+    environment.pip(python, "install", "--no-deps", "--force-reinstall", wheel)
+    return python
+
+
+def run_chapters(python: Path, chapters: list[Path]) -> int:
+    """Run nbval over copies of the chapters; returns pytest's exit status."""
+    with tempfile.TemporaryDirectory() as folder:
+        outside = Path(folder).resolve()
+        for chapter in chapters:
+            shutil.copy(chapter, outside)
+        # No settings of whoever runs this: a backend, a start-up file, another mini_gpt.
+        private = "PYTHONPATH", "PYTHONSTARTUP", "MPLBACKEND", "IPYTHONDIR", "JUPYTER_CONFIG_DIR"
+        variables = {name: value for name, value in os.environ.items() if name not in private}
+        variables["IPYTHONDIR"] = str(outside / ".ipython")
+        # Once beforehand: on a new machine matplotlib says on stderr that it looks for fonts.
+        look = "import matplotlib.font_manager, mini_gpt; print(mini_gpt.__file__)"
+        imported = subprocess.check_output(
+            [python, "-c", look], cwd=outside, env=variables, text=True
+        )
+        if python.parent.parent not in Path(imported.strip()).parents:
+            raise SystemExit(f"tested the wrong package: {imported}")
         options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "--durations=10"]
         return subprocess.call([python, "-m", "pytest", *options], cwd=outside, env=variables)
 
