@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
@@ -107,6 +108,52 @@ def current_umask() -> int:
     umask = os.umask(0)
     os.umask(umask)
     return umask
+
+
+# What a released GPT-2 consists of. Other formats of the same weights stay where they are.
+HUB_FILES = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+]
+
+
+def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
+    """A folder on this machine, or a model of the Hugging Face hub, fetched once and then cached.
+
+    Where it is cached, and how to stay offline (`HF_HUB_OFFLINE=1`), is up to `huggingface_hub`.
+
+    Args:
+        name_or_folder: A folder, or a name on the hub: owner, slash, model.
+
+    Raises:
+        ValueError: if it is neither, or `huggingface_hub` is not installed.
+        OSError: if the model cannot be fetched.
+    """
+    folder, name = Path(name_or_folder), os.fspath(name_or_folder)
+    if folder.exists():
+        return folder
+    if folder.parent.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        raise ValueError(
+            f"there is no folder {name}; a model on the hub has a name like openai-community/gpt2"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ValueError(
+            f"there is no folder {name}; to fetch a model of that name from the Hugging Face hub: "
+            "pip install huggingface_hub"
+        ) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (OSError, ValueError) as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise OSError(
+            f"{name} is no folder here, and cannot be fetched from the Hugging Face hub ({reason})"
+        ) from fault
 
 
 class StoredTensor(NamedTuple):

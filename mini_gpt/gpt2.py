@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['GPT2_NAMES', 'CONV1D_WEIGHTS', 'DTYPES', 'CHECKPOINT_FILES', 'gpt2_names', 'gpt2_parameters', 'from_gpt2_names',
-           'read_config', 'complain', 'load_weights', 'save_pretrained', 'from_pretrained', 'gpt2_config',
-           'from_huggingface']
+           'read_config', 'complain', 'load_weights', 'gpt2_config', 'from_huggingface', 'gpt2_tokenizer',
+           'save_pretrained', 'from_pretrained', 'check_fit']
 
 # %% ../book/08_gpt2.ipynb #d8b8ca67
 import json
@@ -19,7 +19,7 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import StoredTensor, atomic_folder, stored_tensors
+from .files import StoredTensor, atomic_folder, local_folder, stored_tensors
 from .model import GPT, GPTConfig
 from .position import RotaryPositions, SinusoidalPositions
 from mini_gpt.tokenizer import (
@@ -27,6 +27,7 @@ from mini_gpt.tokenizer import (
     CharTokenizer,
     Tokenizer,
     load_tokenizer,
+    read_gpt2_tokens,
     save_tokenizer,
 )
 
@@ -130,8 +131,8 @@ def read_config(folder: Path, kind: str) -> dict[str, Any]:
         ValueError: if it is not there or is no JSON object.
     """
     path = folder / "config.json"
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file, not the folder of a {kind}")
     if not path.is_file():
         raise ValueError(f"{folder} is not a {kind}: it has no config.json")
     try:
@@ -217,87 +218,6 @@ def load_weights(
             module.reset_tables(device)  # they follow from the configuration, so no file has them
     return model.to(DTYPES[usual]).eval()
 
-# %% ../book/08_gpt2.ipynb #6b83d1f7
-CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
-
-
-def save_pretrained(model: nn.Module, tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
-    """Write a model and its tokenizer to a folder, whole or not at all: `from_pretrained` reads it.
-
-    Args:
-        model: A GPT, or what `torch.compile` made of one.
-        tokenizer: The tokenizer that its ids come from.
-        folder: The folder to create. An older checkpoint there is replaced.
-
-    Raises:
-        TypeError: if the model is not a GPT.
-        ValueError: if the tokenizer has more ids than the model, or the weights are not finite or
-            not of one number format.
-        FileExistsError: if the folder holds other files.
-    """
-    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model that we want to keep
-    if not isinstance(model, GPT):
-        raise TypeError(f"the model is a {type(model).__name__}; only a GPT can be saved")
-    if tokenizer.vocab_size > model.config.vocab_size:
-        raise ValueError(
-            f"the tokenizer has {tokenizer.vocab_size} ids, the model knows "
-            f"{model.config.vocab_size} only; they do not belong together"
-        )
-    weights = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    infinite = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
-    if infinite:
-        raise ValueError(f"numbers that are not finite in {', '.join(infinite)}; nothing is saved")
-    formats = sorted({str(tensor.dtype) for tensor in weights.values()})
-    if len(formats) > 1:
-        raise ValueError(f"weights in {' and '.join(formats)}; convert the model to one of them")
-    with atomic_folder(folder, replaces=CHECKPOINT_FILES) as partial:
-        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
-        content = {"format": "mini_gpt", "version": 1, **asdict(model.config)}
-        (partial / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        save_tokenizer(tokenizer, partial / "tokenizer.json")
-
-
-def from_pretrained(
-    folder: str | os.PathLike[str], device: str | torch.device = "cpu"
-) -> tuple[GPT, CharTokenizer | BPETokenizer]:
-    """Read what `save_pretrained` wrote: the model, in evaluation mode, and its tokenizer.
-
-    Args:
-        folder: The folder.
-        device: Where to put the weights.
-
-    Raises:
-        ValueError: if the folder is not a checkpoint, or its weights are not those that its
-            configuration asks for. The message lists all that is wrong, and nothing is loaded.
-        OSError: if a file cannot be read.
-    """
-    folder = Path(folder)
-    content = read_config(folder, "mini_gpt checkpoint")
-    if content.get("model_type") == "gpt2":
-        raise ValueError(f"{folder} is in Hugging Face's format; read it with from_huggingface")
-    missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
-    if missing:
-        raise ValueError(f"{folder} is not a mini_gpt checkpoint: it has no {', '.join(missing)}")
-    try:
-        if (content.pop("format"), content.pop("version")) != ("mini_gpt", 1):
-            raise KeyError("format")
-        config = GPTConfig(**content)
-    except (KeyError, TypeError, ValueError) as fault:
-        raise ValueError(
-            f"{folder / 'config.json'} is not a mini_gpt configuration that we know ({fault})"
-        ) from None
-    tokenizer = load_tokenizer(folder / "tokenizer.json")
-    if tokenizer.vocab_size > config.vocab_size:
-        raise ValueError(
-            f"{folder} has a tokenizer with {tokenizer.vocab_size} ids and a model that knows "
-            f"{config.vocab_size} only; they do not belong together"
-        )
-    with torch.device("meta"):
-        names = {name: name for name, _ in GPT(config).named_parameters()}
-    return load_weights(config, folder, stored_tensors(folder), names, device), tokenizer
-
 # %% ../book/08_gpt2.ipynb #8ad12035
 def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     """Our description of a GPT-2 that is described in Hugging Face's words.
@@ -339,11 +259,14 @@ def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     )
 
 
-def from_huggingface(folder: str | os.PathLike[str], device: str | torch.device = "cpu") -> GPT:
-    """Read a GPT-2 from a folder as Hugging Face's `transformers` writes it.
+def from_huggingface(
+    name_or_folder: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> GPT:
+    """Read a GPT-2 as Hugging Face's `transformers` writes it.
 
     Args:
-        folder: Holds `config.json` and `model.safetensors`, in one file or in shards.
+        name_or_folder: A folder with `config.json` and `model.safetensors`, in one file or in
+            shards; or a name on the hub, for instance "openai-community/gpt2".
         device: Where to put the weights.
 
     Returns:
@@ -351,8 +274,9 @@ def from_huggingface(folder: str | os.PathLike[str], device: str | torch.device 
 
     Raises:
         ValueError: if it is not a GPT-2, listing why; or as for `load_weights`.
+        OSError: if it cannot be read or fetched.
     """
-    folder = Path(folder)
+    folder = local_folder(name_or_folder)
     config = gpt2_config(read_config(folder, "GPT-2"))
     stored = stored_tensors(folder)
     model = load_weights(config, folder, gpt2_parameters(stored), gpt2_names(config.layers), device)
@@ -367,3 +291,118 @@ def from_huggingface(folder: str | os.PathLike[str], device: str | torch.device 
             f"{folder} has an output head of its own; a GPT-2's is its token embedding"
         )
     return model
+
+
+def gpt2_tokenizer(folder: Path) -> BPETokenizer:
+    """A tokenizer like GPT-2's from the files in which Hugging Face's libraries keep it.
+
+    Args:
+        folder: Holds `vocab.json` and `merges.txt`, or `tokenizer.json`.
+
+    Raises:
+        ValueError: if there are no such files, or the tokenizer works in another way than GPT-2's.
+    """
+    pair, single = (folder / "vocab.json", folder / "merges.txt"), folder / "tokenizer.json"
+    if all(path.is_file() for path in pair):
+        return BPETokenizer.gpt2(*pair)
+    if not single.is_file():
+        raise ValueError(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt")
+    try:
+        content = json.loads(single.read_text(encoding="utf-8"))
+        cut, model = content["pre_tokenizer"], content["model"]
+        if (cut["type"], cut["add_prefix_space"], cut["use_regex"]) != ("ByteLevel", False, True):
+            raise ValueError("text is cut in another way than GPT-2's")
+        ids = model["vocab"] | {token["content"]: token["id"] for token in content["added_tokens"]}
+        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+        return BPETokenizer(read_gpt2_tokens(json.dumps(ids), "\n".join(merges)))
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ValueError(f"{single} is no tokenizer like GPT-2's ({fault})") from None
+
+# %% ../book/08_gpt2.ipynb #6b83d1f7
+CHECKPOINT_FILES = ("config.json", "model.safetensors", "tokenizer.json")
+
+
+def save_pretrained(model: nn.Module, tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
+    """Write a model and its tokenizer to a folder, whole or not at all: `from_pretrained` reads it.
+
+    Args:
+        model: A GPT, or what `torch.compile` made of one.
+        tokenizer: The tokenizer that its ids come from.
+        folder: The folder to create. An older checkpoint there is replaced.
+
+    Raises:
+        TypeError: if the model is not a GPT.
+        ValueError: if the tokenizer has more ids than the model, or the weights are not finite or
+            not of one number format.
+        FileExistsError: if the folder holds other files.
+    """
+    model = getattr(model, "_orig_mod", model)  # torch.compile wraps the model that we want to keep
+    if not isinstance(model, GPT):
+        raise TypeError(f"the model is a {type(model).__name__}; only a GPT can be saved")
+    check_fit(folder, tokenizer, model.config)
+    weights = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    infinite = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+    if infinite:
+        raise ValueError(f"numbers that are not finite in {', '.join(infinite)}; nothing is saved")
+    formats = sorted({str(tensor.dtype) for tensor in weights.values()})
+    if len(formats) > 1:
+        raise ValueError(f"weights in {' and '.join(formats)}; convert the model to one of them")
+    with atomic_folder(folder, replaces=CHECKPOINT_FILES) as partial:
+        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        content = {"format": "mini_gpt", "version": 1, **asdict(model.config)}
+        (partial / "config.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        save_tokenizer(tokenizer, partial / "tokenizer.json")
+
+
+def from_pretrained(
+    name_or_folder: str | os.PathLike[str], device: str | torch.device = "cpu"
+) -> tuple[GPT, CharTokenizer | BPETokenizer]:
+    """Read a model and its tokenizer: what `save_pretrained` wrote, or a released GPT-2.
+
+    Args:
+        name_or_folder: A folder, ours or Hugging Face's, or a GPT-2 on the Hugging Face hub, for
+            instance "openai-community/gpt2".
+        device: Where to put the weights.
+
+    Returns:
+        The model, in evaluation mode, and its tokenizer.
+
+    Raises:
+        ValueError: if the folder is not a checkpoint, or its weights are not those that its
+            configuration asks for. The message lists all that is wrong, and nothing is loaded.
+        OSError: if a file cannot be read or fetched.
+    """
+    folder = local_folder(name_or_folder)
+    content = read_config(folder, "mini_gpt checkpoint")
+    if content.get("model_type") == "gpt2":
+        tokenizer: CharTokenizer | BPETokenizer = gpt2_tokenizer(folder)
+        model = from_huggingface(folder, device)
+        check_fit(folder, tokenizer, model.config)
+        return model, tokenizer
+    missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(f"{folder} is not a mini_gpt checkpoint: it has no {', '.join(missing)}")
+    try:
+        if (content.pop("format"), content.pop("version")) != ("mini_gpt", 1):
+            raise KeyError("format")
+        config = GPTConfig(**content)
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ValueError(
+            f"{folder / 'config.json'} is not a mini_gpt configuration that we know ({fault})"
+        ) from None
+    tokenizer = load_tokenizer(folder / "tokenizer.json")
+    check_fit(folder, tokenizer, config)
+    with torch.device("meta"):
+        names = {name: name for name, _ in GPT(config).named_parameters()}
+    return load_weights(config, folder, stored_tensors(folder), names, device), tokenizer
+
+
+def check_fit(folder: str | os.PathLike[str], tokenizer: Tokenizer, config: GPTConfig) -> None:
+    """Raise ValueError where a tokenizer has ids that the model does not know."""
+    if tokenizer.vocab_size > config.vocab_size:
+        raise ValueError(
+            f"{folder}: the tokenizer has {tokenizer.vocab_size} ids, the model knows "
+            f"{config.vocab_size} only; they do not belong together"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -29,9 +30,9 @@ from mini_gpt.gpt2 import (
     gpt2_parameters,
     save_pretrained,
 )
-from mini_gpt.model import GPT, GPTConfig
+from mini_gpt.model import GPT, GPTConfig, batch_loss, count_parameters
 from mini_gpt.sampling import SampleConfig, generate_ids
-from mini_gpt.tokenizer import BPETokenizer, CharTokenizer
+from mini_gpt.tokenizer import BPETokenizer, CharTokenizer, gpt2_byte_characters
 
 transformers = pytest.importorskip("transformers")
 transformers.utils.logging.disable_progress_bar()
@@ -260,10 +261,165 @@ class TestHuggingFaceFolder:
             assert part in str(fault.value)
         assert "vocab_size" not in str(fault.value)
 
-    def test_our_reader_points_to_it(self, tmp_path: Path) -> None:
-        folder = write_huggingface(build_peer(), tmp_path / "peer")
-        with pytest.raises(ValueError, match="read it with from_huggingface"):
+
+TEXT = "to be or not to be, that is the question: whether 'tis nobler in the mind to suffer " * 3
+
+
+def gpt2_like_tokenizer() -> BPETokenizer:
+    """A small tokenizer of GPT-2's kind: its bytes have GPT-2's order."""
+    learned = BPETokenizer.train(TEXT, 280)
+    return BPETokenizer(
+        [bytes([b]) for b in gpt2_byte_characters().values()] + list(learned.tokens[256:])
+    )
+
+
+def written(token: bytes) -> str:
+    characters = {byte: character for character, byte in gpt2_byte_characters().items()}
+    return "".join(characters[byte] for byte in token)
+
+
+def write_two_files(tokenizer: BPETokenizer, folder: Path) -> None:
+    ids = {written(token): id for id, token in enumerate(tokenizer.tokens)}
+    ids["<|endoftext|>"] = len(ids)
+    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
+    lines = [" ".join(map(written, pair)) for pair in merges(tokenizer)]
+    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *lines, ""]), encoding="utf-8")
+
+
+def merges(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
+    """The pair that each learned token was merged from: what the earlier tokens make of it."""
+    pairs = []
+    for place in range(256, len(tokenizer.tokens)):
+        earlier = BPETokenizer(tokenizer.tokens[:place], pattern=r"(?s).+")
+        left, right = earlier.encode(tokenizer.tokens[place].decode())
+        pairs.append((earlier.tokens[left], earlier.tokens[right]))
+    return pairs
+
+
+class TestModelAndTokenizer:
+    """`from_pretrained` on a folder of Hugging Face's."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        return write_huggingface(build_peer(vocab_size=280), tmp_path / "peer")
+
+    def test_in_two_files(self, folder: Path) -> None:
+        tokenizer = gpt2_like_tokenizer()
+        write_two_files(tokenizer, folder)
+        model, restored = from_pretrained(folder)
+        assert model.config.vocab_size == 280
+        assert isinstance(restored, BPETokenizer)
+        assert restored.tokens == tokenizer.tokens
+        assert restored.end_of_text == 279
+
+    @pytest.mark.parametrize(
+        "text", [TEXT, "Zoë's 3 \n\n\t cats  ", "не быть", "", "<|endoftext|>"]
+    )
+    def test_as_transformers_writes_it(self, text: str, folder: Path, tmp_path: Path) -> None:
+        two = tmp_path / "two"
+        two.mkdir()
+        write_two_files(gpt2_like_tokenizer(), two)
+        theirs = transformers.GPT2Tokenizer.from_pretrained(two)
+        theirs.save_pretrained(folder)
+        assert (folder / "tokenizer.json").is_file()
+        ours = from_pretrained(folder)[1]
+        ids = theirs.encode(text)
+        assert ours.encode(text, allowed_special=ours.special_tokens) == ids
+        assert ours.decode(ids) == theirs.decode(ids) == text
+
+    def test_without_a_tokenizer(self, folder: Path) -> None:
+        with pytest.raises(
+            ValueError, match=r"no tokenizer\.json, nor vocab\.json and merges\.txt"
+        ):
             from_pretrained(folder)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", '{"model": 3, "pre_tokenizer": null}'])
+    def test_a_tokenizer_that_is_none(self, content: str, folder: Path) -> None:
+        (folder / "tokenizer.json").write_text(content)
+        with pytest.raises(ValueError, match=r"tokenizer\.json is no tokenizer like GPT-2's"):
+            from_pretrained(folder)
+
+    def test_a_tokenizer_of_another_kind(self, folder: Path) -> None:
+        cut = {"type": "ByteLevel", "add_prefix_space": True, "use_regex": True}
+        model = {"vocab": {}, "merges": []}
+        content = {"pre_tokenizer": cut, "model": model, "added_tokens": []}
+        (folder / "tokenizer.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match="text is cut in another way than GPT-2's"):
+            from_pretrained(folder)
+
+    def test_a_tokenizer_of_a_larger_model(self, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(vocab_size=279), tmp_path / "peer")
+        write_two_files(gpt2_like_tokenizer(), folder)
+        with pytest.raises(ValueError, match="the tokenizer has 280 ids, the model knows 279 only"):
+            from_pretrained(folder)
+
+
+class TestHub:
+    def test_a_name_is_fetched(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        peer = build_peer()
+        folder, asked = write_huggingface(peer, tmp_path / "cache"), []
+
+        def snapshot_download(name: str, *, allow_patterns: list[str]) -> str:
+            asked.append(name)
+            kept = {f.name for p in allow_patterns for f in folder.glob(p)}
+            assert {"config.json", "model.safetensors"} <= kept
+            return str(folder)
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+        ids = ids_for(17)
+        model = from_huggingface("somebody/gpt2-tiny")
+        torch.testing.assert_close(model(ids), peer(ids).logits, atol=1e-5, rtol=1e-5)
+        assert asked == ["somebody/gpt2-tiny"]
+
+    def test_offline_and_not_cached(self, tmp_path: Path) -> None:
+        """The real library, told to stay offline, with an empty cache."""
+        code = "from mini_gpt import from_pretrained; from_pretrained('nobody/no-model')"
+        variables = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+        variables["PYTHONPATH"] = str(ROOT)
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            env=variables,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert "OSError: nobody/no-model is no folder here, and cannot be fetched" in done.stderr
+
+    def test_without_the_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        with pytest.raises(ValueError, match=r"nobody/no-model.* pip install huggingface_hub"):
+            from_pretrained("nobody/no-model")
+
+    @pytest.mark.parametrize("name", ["nowhere", "a/b/c", "../x/y", "run s/x", "{}/missing"])
+    def test_a_path_is_never_asked_for(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: Any, **__: Any) -> None:
+            raise AssertionError("the hub was asked")
+
+        monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "runs").mkdir()
+        for path in (name.format(tmp_path), "runs/latest"):
+            with pytest.raises(ValueError, match="there is no folder"):
+                from_pretrained(path)
+
+    @pytest.mark.network
+    def test_the_released_model(self) -> None:
+        """The real 124M parameters: English is likelier than its words out of order."""
+        model, tokenizer = from_pretrained("openai-community/gpt2")
+        assert count_parameters(model) == 124_439_808
+        sentence = "The quick brown fox jumps over the lazy dog, and the dog does not mind."
+        shuffled = " ".join(sorted(sentence.split()))
+        losses = []
+        for text in (sentence, shuffled):
+            ids = torch.tensor([tokenizer.encode(text)])
+            with torch.no_grad():
+                losses.append(batch_loss(model, ids).item())
+        assert losses[0] < 4.5 < losses[1]
+        peer = transformers.GPT2LMHeadModel.from_pretrained("openai-community/gpt2").eval()
+        with torch.no_grad():
+            torch.testing.assert_close(model(ids), peer(ids).logits, atol=1e-3, rtol=1e-4)
 
 
 class TestConversion:
@@ -530,6 +686,9 @@ class TestDamage:
     def test_a_missing_folder(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"there is no folder .*nowhere"):
             from_pretrained(tmp_path / "nowhere")
+        (tmp_path / "file").write_text("")
+        with pytest.raises(ValueError, match="is a file, not the folder"):
+            from_pretrained(tmp_path / "file")
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -543,7 +702,7 @@ class TestDamage:
             ({"width": 24}, r"has shape \(12,\), expected \(24,\)"),
             ({"position": "rotary"}, r"positions\.weight is not expected"),
             ({"bias": False}, r"decoder\.final_norm\.bias is not expected"),
-            ({"vocab_size": 6}, "a tokenizer with 7 ids and a model that knows 6 only"),
+            ({"vocab_size": 6}, "the tokenizer has 7 ids, the model knows 6 only"),
         ],
     )
     def test_a_configuration_of_another_model(
