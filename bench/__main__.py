@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("training_step",)
+BENCHMARKS = ("training_step", "generation")
 
 
 def main(arguments: list[str]) -> int:

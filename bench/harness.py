@@ -17,7 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,29 +88,36 @@ def contest(
     effort = effort or Effort()
     if not contestants:
         raise ValueError("no contestants; give at least one")
-    repeats = {}
-    for name, run in contestants.items():
-        fastest = min(seconds_of(run, 1) for _ in range(effort.warm_up))
-        repeats[name] = max(1, round(effort.turn_seconds / fastest))
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    names = list(contestants)
-    for turn in range(effort.rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
-            seconds[name].append(seconds_of(contestants[name], repeats[name]))
+    with collector_off():
+        repeats = {}
+        for name, run in contestants.items():
+            fastest = min(seconds_of(run, 1) for _ in range(effort.warm_up))
+            repeats[name] = max(1, round(effort.turn_seconds / fastest))
+        seconds: dict[str, list[float]] = {name: [] for name in contestants}
+        names = list(contestants)
+        for turn in range(effort.rounds):
+            first = turn % len(names)
+            for name in names[first:] + names[:first]:
+                seconds[name].append(seconds_of(contestants[name], repeats[name]))
     return {name: Timing(seconds[name], repeats[name]) for name in names}
 
 
 def seconds_of(run: Callable[[], object], repeats: int) -> float:
-    """Mean seconds of some runs, with the garbage collector kept from interrupting."""
-    gc.collect()
+    """Mean seconds of some runs."""
+    start = time.perf_counter()
+    for _ in range(repeats):
+        run()
+    return (time.perf_counter() - start) / repeats
+
+
+@contextmanager
+def collector_off() -> Iterator[None]:
+    """Keep Python's garbage collector from interrupting whoever happens to have the turn."""
     enabled = gc.isenabled()
+    gc.collect()
     gc.disable()
     try:
-        start = time.perf_counter()
-        for _ in range(repeats):
-            run()
-        return (time.perf_counter() - start) / repeats
+        yield
     finally:
         if enabled:
             gc.enable()

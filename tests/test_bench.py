@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
 
 from bench import __main__ as command  # noqa: E402
-from bench import harness, training_step  # noqa: E402
+from bench import generation, harness, training_step  # noqa: E402
 
 
 def snapshot() -> dict[str, bytes]:
@@ -169,3 +169,23 @@ def test_a_missing_peer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_benchmark_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["nonsense"]) == 2
     assert "no benchmark 'nonsense'; there are training_step" in capsys.readouterr().err
+
+
+def test_generation_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["generation", "--quick", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "generation.json").read_text(encoding="utf-8"))
+    assert [result["batch"] for result in record["results"]] == [1, 16]
+    for result in record["results"]:
+        assert set(result["timings"]) == {"mini_gpt", "transformers generate"}
+        assert len(result["first_token"]["mini_gpt"]["seconds"]) == 5
+        assert result["bound_tokens_per_second"] > 0
+    table = (tmp_path / "generation.md").read_text(encoding="utf-8")
+    assert table.count("\n| 1 layers, width 8, batch 16") == 2
+    assert str(tmp_path) not in capsys.readouterr().out + table
+
+
+def test_generation_compares_equal_texts_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generation, "from_gpt2_names", lambda tensors, layers: {})
+    monkeypatch.setattr(generation.GPT, "load_state_dict", lambda self, state: None)
+    with pytest.raises(RuntimeError, match="greedy texts differ"):
+        generation.contestants((1, 2, 8, 16, 11), 2, 3, 9)
