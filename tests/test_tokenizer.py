@@ -6,6 +6,7 @@ import copy
 import json
 import pickle
 import random
+import sys
 import time
 from collections import Counter
 from itertools import pairwise
@@ -17,9 +18,12 @@ import tiktoken
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+from transformers import AutoTokenizer
 
 from mini_gpt import checks
-from mini_gpt.corpus import shakespeare_documents
+from mini_gpt.corpus import gpt2_vocabulary_files, shakespeare_documents
+from mini_gpt.interchange import merges_of, to_huggingface
 from mini_gpt.tokenizer import (
     END_OF_TEXT,
     GPT2_PATTERN,
@@ -29,11 +33,14 @@ from mini_gpt.tokenizer import (
     compile_pattern,
     cut_pieces,
     fingerprint,
+    gpt2_byte_characters,
     known_ids,
     learn_tokens,
+    load_engine,
     load_tokenizer,
     merge,
     merge_piece,
+    read_gpt2_tokens,
     replace_lone_surrogates,
     save_tokenizer,
 )
@@ -106,7 +113,23 @@ def corpus() -> str:
 def tokenizer(corpus: str) -> BPETokenizer:
     """Trained on English, some of it in capitals, and on a little of everything else."""
     others = "Η γάτα κοιμάται. Кошка спит. 猫在睡觉。 बिल्ली सोती है। 🌹🌹 a\u0301 " * 20
-    return BPETokenizer.train(corpus[:200_000] + SOURCE + others, 1_500)
+    tokens = learn_tokens(corpus[:200_000] + SOURCE + others, 1_500)
+    return BPETokenizer(tokens, fast=False)
+
+
+@pytest.fixture(scope="module")
+def reference(tokenizer: BPETokenizer) -> tiktoken.Encoding:
+    return engine(tokenizer)
+
+
+@pytest.fixture(scope="module")
+def gpt2() -> BPETokenizer:
+    return BPETokenizer(BPETokenizer.gpt2().tokens, fast=False)
+
+
+@pytest.fixture(scope="module")
+def gpt2_reference(gpt2: BPETokenizer) -> tiktoken.Encoding:
+    return engine(gpt2)
 
 
 # Training
@@ -123,7 +146,7 @@ def test_fast_trainer_learns_what_the_naive_one_learns(text: str, pattern: str) 
 
 
 def test_fast_trainer_learns_what_the_naive_one_learns_from_real_text(corpus: str) -> None:
-    text = corpus[100_000:120_000]
+    text = corpus[100_000:110_000]
     assert learn_tokens(text, 256 + 60) == learn_naively(text, 256 + 60, GPT2_PATTERN)
 
 
@@ -207,16 +230,30 @@ def test_a_pattern_that_is_none_is_refused() -> None:
 # Encoding
 
 
-def test_ids_are_tiktokens_on_the_corpus(tokenizer: BPETokenizer, corpus: str) -> None:
-    assert tokenizer.encode(corpus) == engine(tokenizer).encode_ordinary(corpus)
+def test_ids_are_tiktokens_on_the_corpus(
+    tokenizer: BPETokenizer, reference: tiktoken.Encoding, corpus: str
+) -> None:
+    assert tokenizer.encode(corpus) == reference.encode_ordinary(corpus)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=1_000)
 @given(text=AWKWARD)
-def test_ids_are_tiktokens_on_any_text(tokenizer: BPETokenizer, text: str) -> None:
+def test_ids_are_tiktokens_on_any_text(
+    tokenizer: BPETokenizer, reference: tiktoken.Encoding, text: str
+) -> None:
     ids = tokenizer.encode(text)
-    assert ids == engine(tokenizer).encode_ordinary(text)
+    assert ids == reference.encode_ordinary(text)
     assert tokenizer.decode(ids) == replace_lone_surrogates(text)
+
+
+def test_ids_are_tiktokens_around_every_character(
+    tokenizer: BPETokenizer, reference: tiktoken.Encoding
+) -> None:
+    """Both must agree on what is a letter, a digit and a space, far into Unicode."""
+    codes = [*range(0xD800), *range(0xE000, 0x110000, 101)]
+    for start in range(0, len(codes), 2_000):
+        text = "".join(f"a{chr(code)}1{chr(code)} " for code in codes[start : start + 2_000 : 3])
+        assert tokenizer.encode(text) == reference.encode_ordinary(text)
 
 
 @settings(deadline=None, max_examples=60)
@@ -227,10 +264,10 @@ def test_ids_are_tiktokens_where_merges_overlap(text: str, training: str, patter
 
 
 def test_ids_are_tiktokens_on_source_code_and_every_character_of_one_byte(
-    tokenizer: BPETokenizer,
+    tokenizer: BPETokenizer, reference: tiktoken.Encoding
 ) -> None:
     for text in (SOURCE, *map(chr, range(256)), "".join(map(chr, range(256)))):
-        assert tokenizer.encode(text) == engine(tokenizer).encode_ordinary(text)
+        assert tokenizer.encode(text) == reference.encode_ordinary(text)
 
 
 @settings(deadline=None, max_examples=60)
@@ -270,13 +307,15 @@ def test_long_runs_take_no_quadratic_time(tokenizer: BPETokenizer, text: str) ->
     assert cost(40_000) < 6 * 10 * cost(4_000)  # ten times the text: not a hundred times the work
 
 
-def test_a_million_letters_that_repeat_nothing(tokenizer: BPETokenizer) -> None:
+def test_many_letters_that_repeat_nothing(
+    tokenizer: BPETokenizer, reference: tiktoken.Encoding
+) -> None:
     letters = "".join(random.Random(0).choices("acgt", k=100_000))
-    assert tokenizer.encode(letters) == engine(tokenizer).encode_ordinary(letters)
+    assert tokenizer.encode(letters) == reference.encode_ordinary(letters)
 
 
 def test_encoding_remembers_only_short_pieces(tokenizer: BPETokenizer) -> None:
-    fresh = BPETokenizer(tokenizer.tokens)
+    fresh = BPETokenizer(tokenizer.tokens, fast=False)
     fresh.encode("x" * 10_000 + " abc abc")
     assert fresh._known_pieces.cache_info().currsize == 1
     assert fresh._known_pieces.cache_info().hits == 1
@@ -288,6 +327,191 @@ def test_a_result_can_be_changed_without_harm(tokenizer: BPETokenizer) -> None:
     expected = list(first)
     first.clear()
     assert tokenizer.encode(" zounds") == expected
+
+
+# tiktoken's engine
+
+
+def test_the_engine_gives_the_same_ids(tokenizer: BPETokenizer, corpus: str) -> None:
+    fast = BPETokenizer(tokenizer.tokens, fast=True)
+    text = f"{corpus[:99_999]}\ud83c {END_OF_TEXT} \r\n 🌹\x00"
+    for allowed in ((), [END_OF_TEXT]):
+        expected = tokenizer.encode(text, allowed_special=allowed)
+        assert fast.encode(text, allowed_special=allowed) == expected
+        assert BPETokenizer(tokenizer.tokens).encode(text, allowed_special=allowed) == expected
+
+
+def test_the_engine_is_used_for_long_texts(
+    tokenizer: BPETokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used(fast: bool | None, text: str) -> bool:
+        texts: list[str] = []
+        made = BPETokenizer(tokenizer.tokens, fast=fast)
+        made.__dict__["_engine"] = lambda text: texts.append(text) or []
+        made.encode(text)
+        return bool(texts)
+
+    assert [used(fast, "ab " * 10_000) for fast in (True, None, False)] == [True, True, False]
+    assert [used(fast, "ab") for fast in (True, None, False)] == [True, False, False]
+    assert not used(True, "a" + " " * 100_000)
+
+
+def test_very_many_spaces_do_not_reach_the_engine(tokenizer: BPETokenizer) -> None:
+    text = "a" + " " * 150_000 + "b"
+    assert BPETokenizer(tokenizer.tokens, fast=True).encode(text) == tokenizer.encode(text)
+
+
+def test_the_engine_knows_gpt2s_pattern_only(tokenizer: BPETokenizer) -> None:
+    with pytest.raises(ValueError, match="needs GPT-2's pattern"):
+        BPETokenizer(tokenizer.tokens, pattern=WHOLE, fast=True)
+    other = BPETokenizer(tokenizer.tokens, pattern=WHOLE)
+    assert other.decode(other.encode("a b " * 9_999)) == "a b " * 9_999
+
+
+def test_without_tiktoken(tokenizer: BPETokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tiktoken", None)
+    assert load_engine(tokenizer.tokens) is None
+    text = "the cat " * 9_999
+    assert BPETokenizer(tokenizer.tokens).encode(text) == tokenizer.encode(text)
+    with pytest.raises(ImportError, match="pip install tiktoken"):
+        BPETokenizer(tokenizer.tokens, fast=True)
+
+
+# GPT-2's vocabulary
+
+
+def test_gpt2s_vocabulary(gpt2: BPETokenizer) -> None:
+    assert gpt2.vocab_size == 50_257
+    assert gpt2.end_of_text == 50_256
+    assert gpt2.decode([50_256]) == END_OF_TEXT
+    assert sum(len(token) == 1 for token in gpt2.tokens) == 256
+    assert gpt2.tokens[256] == b" t"
+
+
+def test_gpt2s_ids_are_tiktokens(
+    gpt2: BPETokenizer, gpt2_reference: tiktoken.Encoding, corpus: str
+) -> None:
+    text = corpus[:1_000_000]
+    for some in (text, SOURCE, *map(chr, range(256))):
+        assert gpt2.encode(some) == gpt2_reference.encode_ordinary(some)
+
+
+@settings(deadline=None, max_examples=1_000)
+@given(text=AWKWARD)
+def test_gpt2s_ids_are_tiktokens_on_any_text(
+    gpt2: BPETokenizer, gpt2_reference: tiktoken.Encoding, text: str
+) -> None:
+    assert gpt2.encode(text) == gpt2_reference.encode_ordinary(text)
+
+
+def test_gpt2_from_files(gpt2: BPETokenizer, tmp_path: Path) -> None:
+    paths = tmp_path / "vocab.json", tmp_path / "merges.txt"
+    for path, content in zip(paths, gpt2_vocabulary_files(), strict=True):
+        path.write_text(content, encoding="utf-8")
+    assert BPETokenizer.gpt2(*paths).tokens == gpt2.tokens
+    with pytest.raises(ValueError, match="two files; give both"):
+        BPETokenizer.gpt2(paths[0])
+    with pytest.raises(FileNotFoundError):
+        BPETokenizer.gpt2(paths[0], tmp_path / "nothing.txt")
+
+
+def small_gpt2_files() -> tuple[dict[str, int], str]:
+    characters = gpt2_byte_characters()
+    written = [*characters, "ab", "abc", END_OF_TEXT]
+    return {token: id for id, token in enumerate(written)}, "#version: 0.2\na b\nab c\n"
+
+
+def test_the_form_of_gpt2s_files() -> None:
+    vocabulary, merges = small_gpt2_files()
+    tokens = read_gpt2_tokens(json.dumps(vocabulary), merges)
+    assert tokens[256:] == [b"ab", b"abc"]
+    assert sorted(tokens[:256]) == [bytes([byte]) for byte in range(256)]
+    assert read_gpt2_tokens(json.dumps(vocabulary), "a b\nab c") == tokens
+
+
+@pytest.mark.parametrize(
+    ("change", "merges", "reason"),
+    [
+        ({}, "a b", "merges are not those"),
+        ({}, "a b\nb c", "merges are not those"),
+        ({}, "a b\nabc", ""),
+        ({"abc": 300}, "a b\nab c", "gaps"),
+        ({"more": 259}, "a b\nab c", "the last token is not"),
+        ({"a猫": 257, "abc": 259, END_OF_TEXT: 260, "x": 258}, "a b\na 猫\nx\nab c", ""),
+    ],
+)
+def test_files_that_are_not_gpt2s(change: dict[str, int], merges: str, reason: str) -> None:
+    vocabulary = {**small_gpt2_files()[0], **change}
+    with pytest.raises(ValueError, match=f"not GPT-2's vocab.json and merges.txt: .*{reason}"):
+        read_gpt2_tokens(json.dumps(vocabulary), merges)
+
+
+def test_text_that_is_no_vocabulary() -> None:
+    for text in ("", "[]", "7", "[1, 2]"):
+        with pytest.raises(ValueError, match=r"not GPT-2's vocab\.json and"):
+            read_gpt2_tokens(text, "")
+
+
+def test_bytes_and_their_characters() -> None:
+    characters = gpt2_byte_characters()
+    assert len(characters) == len(set(characters.values())) == 256
+    assert all(character.isprintable() and not character.isspace() for character in characters)
+    assert characters["Ġ"] == 32
+    assert characters["Ċ"] == 10
+    assert characters["A"] == 65
+
+
+# Hugging Face
+
+PORTABLE = r"\s+|[^\s]+"  # a pattern that other engines read alike
+
+
+@pytest.mark.parametrize("special", [[END_OF_TEXT], [], ["<a>", "<|b|>"]])
+@pytest.mark.parametrize("pattern", [GPT2_PATTERN, PORTABLE])
+def test_hugging_face_gives_the_same_ids(
+    special: list[str], pattern: str, corpus: str, tmp_path: Path
+) -> None:
+    ours = BPETokenizer.train(
+        corpus[:60_000] + " 🌹🌹 猫猫", 700, pattern=pattern, special_tokens=special
+    )
+    to_huggingface(ours, tmp_path / "new")
+    theirs = HuggingFaceTokenizer.from_file(str(tmp_path / "new" / "tokenizer.json"))
+    auto = AutoTokenizer.from_pretrained(tmp_path / "new")
+    for text in (
+        corpus[200_000:260_000],
+        SOURCE.replace("<", ""),
+        "",
+        "  a🌹\n\n 猫é\x00 ",
+    ):
+        ids = ours.encode(text)
+        assert theirs.encode(text).ids == ids
+        assert auto(text)["input_ids"] == ids
+        assert auto.decode(ids) == theirs.decode(ids) == text
+    assert len(auto) == ours.vocab_size
+    assert auto.eos_token_id == ours.end_of_text
+    if special:
+        text = f"the{special[-1]}the"
+        assert auto(text)["input_ids"] == ours.encode(text, allowed_special=special)
+        assert auto(text, split_special_tokens=True)["input_ids"] == ours.encode(text)
+
+
+def test_merges_can_be_recovered(gpt2: BPETokenizer) -> None:
+    assert merges_of(BPETokenizer(learn_tokens("aaaa aaaa", 258, SPACES))) == [
+        (b"a", b"a"),
+        (b"aa", b"aa"),
+    ]
+    lines = gpt2_vocabulary_files()[1].split("\n")[1:-1]
+    characters = gpt2_byte_characters()
+    assert merges_of(gpt2) == [
+        tuple(bytes(characters[c] for c in part) for part in line.split(" ")) for line in lines
+    ]
+
+
+def test_tokens_that_no_merge_makes_are_named(tmp_path: Path) -> None:
+    made_up = BPETokenizer([*learn_tokens("", 256), b"abc"])
+    with pytest.raises(ValueError, match=r"token 256, b'abc', is no union of two"):
+        to_huggingface(made_up, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 # Special tokens
