@@ -5,6 +5,10 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,13 +28,16 @@ from mini_gpt.model import (
     check_gradients,
     check_initial_loss,
     count_parameters,
+    decoding_bytes,
     flops_per_token,
     overfit_one_batch,
     parameters_by_component,
     random_batch,
     training_bytes,
 )
+from mini_gpt.sampling import KeyValueCache
 
+ROOT = Path(__file__).resolve().parent.parent
 TINY = GPTConfig(vocab_size=17, context_length=8, layers=6, heads=3, width=12)
 POSITIONS = ("learned", "sinusoidal", "rotary", "none")
 RELEASED = {
@@ -60,7 +67,7 @@ def some_ids(config: GPTConfig, batch: int = 2, time: int = 5, seed: int = 1) ->
 def configs(draw: st.DrawFn) -> GPTConfig:
     """Small shapes of every kind."""
     heads = draw(st.integers(1, 4))
-    head_width = 2 * draw(st.integers(1, 4))
+    head_width = 2 * draw(st.integers(2, 4))
     return GPTConfig(
         vocab_size=draw(st.integers(2, 40)),
         context_length=draw(st.integers(6, 12)),
@@ -378,6 +385,47 @@ class TestCost:
         held = [tensor for p in model.parameters() for tensor in (p, p.grad)]
         held += [t for state in optimiser.state.values() for t in state.values() if t.ndim]
         assert sum(t.nbytes for t in held if t is not None) == training_bytes(config)
+
+    @pytest.mark.parametrize(("dtype", "number_bytes"), [(torch.float32, 4), (torch.bfloat16, 2)])
+    def test_decoding_bytes_are_those_of_model_and_caches(
+        self, dtype: torch.dtype, number_bytes: int
+    ) -> None:
+        model = GPT(TINY).to(dtype).eval()
+        caches = [KeyValueCache(TINY.context_length) for _ in range(TINY.layers)]
+        with torch.no_grad():
+            model(some_ids(TINY, batch=3), caches)
+        held = [*model.parameters()]
+        for cache in caches:
+            assert cache.keys is not None
+            assert cache.values is not None
+            held += [cache.keys, cache.values]
+        assert sum(t.nbytes for t in held) == decoding_bytes(TINY, 3, number_bytes)
+        assert decoding_bytes(TINY) == decoding_bytes(TINY, 1, 4)
+
+
+TRACED = """
+import torch
+from mini_gpt import GPT, GPTConfig
+
+torch.manual_seed(0)
+model = GPT(GPTConfig(vocab_size=17, context_length=8, layers=2, heads=3, width=12)).eval()
+ids, other = torch.randint(17, (2, 5)), torch.randint(17, (3, 7))
+sizes = {"ids": {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("time", max=8)}}
+exported = torch.export.export(model, (ids,), dynamic_shapes=sizes).module()
+compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
+for twin in (exported, compiled):
+    for batch in (ids, other):
+        torch.testing.assert_close(twin(batch), model(batch))
+"""
+
+
+def test_can_be_exported_and_compiled_as_one_graph() -> None:
+    """In a process of its own: the tests' type checks cannot be traced."""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 class Doubled(torch.autograd.Function):
