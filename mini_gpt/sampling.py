@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['StopReason', 'draw', 'temperature', 'top_k', 'top_p', 'min_p', 'SampleConfig', 'choose', 'KeyValueCache', 'Reader',
-           'generate_ids', 'check_prompt', 'Continuation', 'Generation', 'start_ids', 'write_together', 'generate',
-           'stream']
+           'generate_ids', 'check_prompt', 'beam_search', 'Continuation', 'Generation', 'start_ids', 'write_together',
+           'generate', 'stream']
 
 # %% ../book/10_sampling.ipynb #589e011f
 import math
@@ -207,7 +207,8 @@ class KeyValueCache:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.length = 0
-        self.memory: Tensor | None = None
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
 
     def append(
         self,
@@ -231,16 +232,17 @@ class KeyValueCache:
             raise ValueError(
                 f"{end} positions do not fit a cache for {self.capacity}; shorten the text"
             )
-        if self.memory is None:
-            self.memory = key.new_empty(2, batch, heads, self.capacity, head_width)
-        if self.memory.shape[1] != batch:
+        if self.keys is None or self.values is None:
+            self.keys = key.new_empty(batch, heads, self.capacity, head_width)
+            self.values = value.new_empty(batch, heads, self.capacity, head_width)
+        if len(self.keys) != batch:
             raise ValueError(
-                f"{batch} rows do not fit a cache of {self.memory.shape[1]}; use a fresh cache"
+                f"{batch} rows do not fit a cache of {len(self.keys)}; use a fresh cache"
             )
-        self.memory[0, :, :, self.length : end] = key
-        self.memory[1, :, :, self.length : end] = value
+        self.keys[:, :, self.length : end] = key
+        self.values[:, :, self.length : end] = value
         self.length = end
-        return self.memory[0, :, :, :end], self.memory[1, :, :, :end]
+        return self.keys[:, :, :end], self.values[:, :, :end]
 
     def keep(self, rows: Sequence[int]) -> None:
         """Go on with these rows of the batch only, in this order; a row may be named twice.
@@ -248,8 +250,11 @@ class KeyValueCache:
         Args:
             rows: Numbers of rows, counted from 0.
         """
-        if self.memory is not None:
-            self.memory = self.memory[:, list(rows)]
+        if self.keys is not None and self.values is not None:
+            places = list(rows), slice(None), slice(self.length)
+            kept = self.keys[places], self.values[places]
+            self.keys, self.values, self.length = None, None, 0
+            self.append(*kept)
 
 # %% ../book/10_sampling.ipynb #b5d723be
 class Reader:
@@ -361,7 +366,7 @@ def generate_ids(
 def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> None:
     """Raise ValueError unless the model can go on from these ids."""
     size, context = model.config.vocab_size, model.config.context_length
-    if not prompt:
+    if len(prompt) == 0:
         raise ValueError("the prompt is empty; give at least one token to go on from")
     if outside := [id for id in prompt if not 0 <= id < size]:
         raise ValueError(
@@ -372,6 +377,58 @@ def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> Non
             f"a prompt of {len(prompt)} tokens does not fit the context of {context}; shorten it, "
             "or let the window slide with past_context='slide'"
         )
+
+# %% ../book/10_sampling.ipynb #229160e1
+def beam_search(
+    model: GPT,
+    prompt: Sequence[int],
+    new_tokens: int,
+    *,
+    beams: int = 4,
+    end_of_text: int | None = None,
+) -> list[tuple[float, list[int]]]:
+    """Look for the likeliest continuations of a prompt, several at a time.
+
+    Args:
+        model: Any GPT. Its training mode is left as it is found.
+        prompt: Token ids to go on from, at least one.
+        new_tokens: Most tokens of a continuation.
+        beams: How many continuations are kept at each step; 1 is greedy choice.
+        end_of_text: The id that ends a continuation, or None where there is none.
+
+    Returns:
+        At most `beams` continuations, the likeliest first: the logarithm of its probability, in
+        nats, and its ids, with the one of end-of-text if it ends so.
+
+    Raises:
+        ValueError: if `beams` or `new_tokens` is below 1, or the prompt does not suit the model.
+    """
+    if beams < 1 or new_tokens < 1:
+        raise ValueError(f"beams {beams} and new_tokens {new_tokens} must be at least 1")
+    check_prompt(model, prompt, SampleConfig())
+    reader = Reader(model)
+    logits = reader.read([prompt])
+    alive: list[tuple[float, list[int]]] = [(0.0, [])]
+    ended: list[tuple[float, list[int]]] = []
+    for _ in range(new_tokens):
+        so_far = torch.tensor([[score] for score, _ in alive])
+        scores = so_far + logits.float().cpu().log_softmax(-1)
+        best = scores.flatten().topk(min(beams, scores.numel()))
+        places = [divmod(place, scores.shape[1]) for place in best.indices.tolist()]
+        found = [
+            (score, [*alive[row][1], id], row)
+            for score, (row, id) in zip(best.values.tolist(), places, strict=True)
+        ]
+        ended += [(score, ids) for score, ids, _ in found if ids[-1] == end_of_text]
+        going = [(score, ids, row) for score, ids, row in found if ids[-1] != end_of_text]
+        alive = [(score, ids) for score, ids, _ in going]
+        worst = sorted(ended, reverse=True)[beams - 1][0] if len(ended) >= beams else -math.inf
+        # A longer text is never likelier than its beginning, so it may be time to stop.
+        if not alive or len(alive[0][1]) == new_tokens or alive[0][0] <= worst:
+            break
+        reader.keep([row for _, _, row in going])
+        logits = reader.read([[ids[-1]] for _, ids in alive])
+    return sorted(ended + alive, key=lambda text: -text[0])[:beams]
 
 # %% ../book/10_sampling.ipynb #c3123bff
 StopReason = Literal["end of text", "stop string", "length", "context"]

@@ -25,6 +25,7 @@ from mini_gpt.sampling import (
     KeyValueCache,
     Reader,
     SampleConfig,
+    beam_search,
     choose,
     draw,
     generate,
@@ -137,11 +138,11 @@ class TestCache:
     def test_takes_its_memory_once(self) -> None:
         cache = KeyValueCache(5)
         cache.append(*torch.zeros(2, 2, 3, 1, 4))
-        assert cache.memory is not None
-        assert cache.memory.numel() == 2 * 2 * 3 * 5 * 4
-        before = cache.memory.data_ptr()
+        assert cache.keys is not None
+        assert cache.keys.shape == (2, 3, 5, 4)
+        before = cache.keys.data_ptr()
         keys, _ = cache.append(*torch.zeros(2, 2, 3, 2, 4))
-        assert cache.memory.data_ptr() == before == keys.data_ptr()
+        assert cache.keys.data_ptr() == before == keys.data_ptr()
 
     def test_refuses_what_does_not_fit(self) -> None:
         cache = KeyValueCache(5)
@@ -435,6 +436,48 @@ class TestReader:
         )
         found = islice(generate_ids(ours, prompt[0].tolist(), SampleConfig(temperature=0.0)), 18)
         assert list(found) == expected[0, 5:].tolist()
+
+
+class TestBeamSearch:
+    def all_continuations(self, model: GPT, prompt: list[int], new: int, end: int | None) -> Any:
+        """Every continuation and its log-probability, the likeliest first."""
+        found, alive = [], [(0.0, [])]
+        for _ in range(new):
+            longer = []
+            for score, ids in alive:
+                logits = model(torch.tensor([prompt + ids]))[0, -1].detach().log_softmax(-1)
+                longer += [(score + logits[id].item(), [*ids, id]) for id in range(len(logits))]
+            found += [text for text in longer if text[1][-1] == end]
+            alive = [text for text in longer if text[1][-1] != end]
+        return sorted(found + alive, key=lambda text: -text[0])
+
+    @pytest.mark.parametrize("end", [None, 0, 3])
+    @pytest.mark.parametrize("beams", [25, 40])
+    def test_with_beams_enough_it_finds_the_likeliest(self, end: int | None, beams: int) -> None:
+        model = make_model(vocab_size=5)
+        found = beam_search(model, [1, 2], 3, beams=beams, end_of_text=end)
+        expected = self.all_continuations(model, [1, 2], 3, end)[:beams]
+        assert [ids for _, ids in found] == [ids for _, ids in expected]
+        assert [score for score, _ in found] == pytest.approx(
+            [score for score, _ in expected], abs=1e-4
+        )
+
+    def test_one_beam_is_greedy(self) -> None:
+        model = make_model()
+        ((_, ids),) = beam_search(model, [3, 1], 30, beams=1)
+        assert ids == naive_ids(model, [3, 1], 30, SampleConfig(temperature=0.0))
+
+    def test_more_beams_find_likelier_text(self) -> None:
+        model = make_model()
+        scores = [beam_search(model, [3, 1], 9, beams=beams)[0][0] for beams in (1, 3, 30)]
+        assert scores == sorted(scores)
+        assert scores[0] < scores[-1]
+
+    def test_refuses_what_makes_no_sense(self) -> None:
+        with pytest.raises(ValueError, match="beams 0 and new_tokens 5 must be at least 1"):
+            beam_search(make_model(), [1], 5, beams=0)
+        with pytest.raises(ValueError, match="the prompt is empty"):
+            beam_search(make_model(), [], 5)
 
 
 class TestManners:
