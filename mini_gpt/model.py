@@ -298,7 +298,7 @@ def batch_loss(model: nn.Module, ids: Int[Tensor, "batch time"]) -> Float[Tensor
     return F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
 
 
-def overfit_one_batch(model: GPT, steps: int = 120, learning_rate: float = 5e-3) -> list[float]:
+def overfit_one_batch(model: GPT, steps: int = 60, learning_rate: float = 1e-2) -> list[float]:
     """The losses of a copy of the model while it learns one small random batch by heart.
 
     A healthy model comes close to 0. The model itself is left as it is.
