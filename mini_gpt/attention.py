@@ -20,8 +20,8 @@ from .position import RotaryPositions
 def causal_mask(queries: int, keys: int) -> Bool[Tensor, "queries keys"]:
     """True where a query may look: at its own position and before.
 
-    Both sequences end at the same position, so with a cache (`keys > queries`) the last query
-    still sees every key.
+    Both sequences end at the same position, so with a cache (`keys > queries`)
+    the last query still sees every key.
 
     Args:
         queries: Number of queries, the last positions of the sequence.
@@ -46,10 +46,11 @@ def causal_attention(
     value: Float[Tensor, "batch heads keys head_width"],
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_width"]:
-    """softmax(query key^T / sqrt(head_width) + mask) value, fused (Vaswani et al. 2017, eq. 1).
+    """softmax(query key^T / sqrt(head_width) + mask) value, in one fused kernel.
 
-    The last query belongs to the last key. PyTorch's own `is_causal` lets the *first* query belong
-    to the first key, which is the same only where there are as many queries as keys.
+    The formula is equation 1 of Vaswani et al. 2017. The last query belongs to the last key.
+    PyTorch's own `is_causal` lets the *first* query belong to the first key, which is the same
+    only where there are as many queries as keys.
 
     Args:
         query: What each position looks for.
@@ -75,7 +76,7 @@ def attention_weights(
     query: Float[Tensor, "batch heads queries head_width"],
     key: Float[Tensor, "batch heads keys head_width"],
 ) -> Float[Tensor, "batch heads queries keys"]:
-    """The matrix that `causal_attention` never stores: each query's weights, for looking inside.
+    """Each query's weights, for looking inside: the matrix that `causal_attention` never stores.
 
     Args:
         query: What each position looks for.
@@ -94,7 +95,7 @@ def attention_weights(
 # %% ../book/05_attention.ipynb #ded021f0
 @runtime_checkable
 class LayerCache(Protocol):
-    """Keys and values of earlier positions in one layer, for decoding step by step (chapter 10).
+    """Keys and values of earlier positions in one layer, for writing step by step.
 
     Attributes:
         length: Number of positions that it holds.
@@ -116,15 +117,15 @@ class LayerCache(Protocol):
 class MultiHeadAttention(nn.Module):
     """Causal self-attention with several heads, as in GPT-2.
 
-    One linear map gives queries, keys and values; the heads divide the *features*, each sees every
-    position; one linear map mixes what they found.
+    One linear map gives queries, keys and values; the heads divide the *features*, each sees
+    every position; one linear map mixes what they found.
 
     Args:
         width: Size of the residual stream ($D$).
         heads: Number of heads ($H$); must divide the width.
         dropout: Probability of zeroing attention weights and outputs while training.
         bias: Whether the linear maps have a bias.
-        rotary: Rotates queries and keys by their position; None where positions were added before.
+        rotary: Rotates queries and keys by their position; None where positions were added.
 
     Raises:
         ValueError: if there is no head, or the heads do not divide the width.
@@ -206,32 +207,32 @@ def check_causality(
 ) -> None:
     """Make sure that no output depends on a later input.
 
-    Each position of the example is changed in turn, and all outputs before it must stay as they
-    are. Works for a whole model as well as for one part of it.
+    Each position of the example is changed in turn, and all outputs before it must stay as
+    they are. Works for a whole model as well as for one part of it.
 
     Args:
-        module: What to test; its output has the axes batch and time first. Use `.eval()` before.
+        module: What to test; the first axes of its output are batch and time.
         example: An input: token ids, or vectors.
         tolerance: How much an output may move and still count as the same.
 
     Raises:
-        AssertionError: if there is a leak, naming the first position that sees a later one, or if
-            two runs on the same input differ.
+        AssertionError: if there is a leak, naming the first position that sees a later one,
+            or if two runs on the same input differ.
         ValueError: if the example has fewer than two positions, or ids that are all equal.
     """
     time = example.shape[1]
     if time < 2:
-        raise ValueError(f"an example of {time} position has no future; give it two or more")
+        raise ValueError(f"an example of {time} position has no future; give two or more")
 
-    def moved(first: Tensor, second: Tensor) -> list[bool]:
+    def moved(first: Tensor, second: Tensor) -> list[int]:
         same = torch.isclose(first, second, rtol=0.0, atol=tolerance, equal_nan=True)
-        return (~same).transpose(0, 1).flatten(1).any(dim=1).tolist()
+        return (~same).transpose(0, 1).flatten(1).any(dim=1).nonzero().flatten().tolist()
 
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         before = module(example)
-        if any(moved(before, module(example))):
-            raise AssertionError("two runs on the same input differ; is dropout on? Use .eval()")
+        if moved(before, module(example)):
+            raise AssertionError("two runs on one input differ; is dropout on? Use .eval()")
         leaks: list[tuple[int, int]] = []
         for later in range(1, time):
             changed = example.clone()
@@ -241,15 +242,11 @@ def check_causality(
             else:
                 ids = example.unique()
                 if len(ids) < 2:
-                    raise ValueError(
-                        f"all ids are {ids.tolist()}; give an example with different ones"
-                    )
+                    raise ValueError(f"all ids are {ids.tolist()}; give different ones")
                 place = torch.searchsorted(ids, changed[:, later].contiguous())
                 changed[:, later] = ids[(place + 1) % len(ids)]
-            after = module(changed)
-            leaks += [
-                (early, later) for early, leak in enumerate(moved(before, after)[:later]) if leak
-            ]
+            changes = moved(before, module(changed))
+            leaks += [(early, later) for early in changes if early < later]
     if leaks:
         early, later = min(leaks)
         raise AssertionError(

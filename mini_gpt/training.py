@@ -43,7 +43,7 @@ def next_token_loss(
 
 # %% ../book/09_training.ipynb #983628aa
 def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
-    """A loss that can be compared between tokenizers: the bits needed for each byte of the text.
+    """A loss that can be compared between tokenizers: the bits for each byte of the text.
 
     Args:
         nats_per_token: Mean cross-entropy of the tokens.
@@ -54,7 +54,7 @@ def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
         ValueError: if there is no byte to divide by.
     """
     if utf8_bytes < 1:
-        raise ValueError(f"utf8_bytes {utf8_bytes} must be at least 1; there is no text to measure")
+        raise ValueError(f"utf8_bytes {utf8_bytes} must be at least 1; there is no text")
     return nats_per_token * tokens / (math.log(2) * utf8_bytes)
 
 # %% ../book/09_training.ipynb #cab27b6b
@@ -71,7 +71,7 @@ class TrainConfig:
         weight_decay: Decay of the matrices in AdamW; vectors do not decay.
         beta1: AdamW's memory for the mean of the gradient.
         beta2: AdamW's memory for its square.
-        clip: Longest gradient (Euclidean norm over all parameters); a longer one is scaled down.
+        clip: Longest gradient (Euclidean norm over all parameters); longer ones are shrunk.
         evaluate_every: Steps between two looks at the validation loss.
         evaluation_tokens: Validation tokens that such a look uses; the final one uses all.
         seed: Seed of the batches and of dropout.
@@ -103,9 +103,11 @@ class TrainConfig:
                 if not holds(getattr(self, name)):
                     raise ValueError(f"{name} {getattr(self, name)} must be {rule}")
 
-        require("steps batch evaluate_every evaluation_tokens", lambda n: n >= 1, "at least 1")
+        counts = "steps batch evaluate_every evaluation_tokens"
+        require(counts, lambda n: n >= 1, "at least 1")
         require("learning_rate clip", lambda x: x > 0, "above 0")
-        require("final_learning_rate warmup_steps weight_decay", lambda x: x >= 0, "at least 0")
+        amounts = "final_learning_rate warmup_steps weight_decay"
+        require(amounts, lambda x: x >= 0, "at least 0")
         require("beta1 beta2", lambda x: 0 <= x < 1, "at least 0 and less than 1")
         if self.precision not in ("auto", "float32", "bfloat16"):
             raise ValueError(
@@ -116,8 +118,8 @@ class TrainConfig:
 def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
     """AdamW (Loshchilov and Hutter 2019) with weight decay on matrices only.
 
-    Biases and normalisation gains are vectors: pulling them towards 0 would not make the model
-    simpler.
+    Biases and normalisation gains are vectors: pulling them towards 0 would not make the
+    model simpler.
 
     Args:
         model: The model whose parameters to train.
@@ -138,7 +140,7 @@ def make_optimiser(model: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 # %% ../book/09_training.ipynb #8635d357
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate of a step: a straight rise, then half a cosine down to the final rate.
+    """The learning rate of a step: a straight rise, then half a cosine to the final rate.
 
     Args:
         step: The step, counted from 0.
@@ -148,7 +150,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
         return config.learning_rate * (step + 1) / config.warmup_steps
     progress = (step - config.warmup_steps) / max(1, config.steps - 1 - config.warmup_steps)
     height = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return config.final_learning_rate + height * (config.learning_rate - config.final_learning_rate)
+    lowest = config.final_learning_rate
+    return lowest + height * (config.learning_rate - lowest)
 
 # %% ../book/09_training.ipynb #1ba5a2c7
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[None]:
@@ -161,7 +164,9 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     if precision == "auto":
         has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
         precision = "bfloat16" if has_bfloat16 else "float32"
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+    if precision == "bfloat16":
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
 
 # %% ../book/09_training.ipynb #e80455e7
 @contextmanager
@@ -189,7 +194,7 @@ def evaluate(
     device: torch.device | str | None = None,
     precision: str = "float32",
 ) -> float:
-    """Mean loss in nats over a whole split, every token but the first predicted exactly once.
+    """Mean loss in nats over a whole split; every token but the first is predicted once.
 
     Args:
         model: Maps ids to logits. Its training mode is left as it is found.
@@ -220,10 +225,12 @@ class Meter:
 
     Args:
         device: Where the losses are.
+        tokens_per_step: Tokens that each step predicts.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, tokens_per_step: int) -> None:
         self.device = device
+        self.tokens_per_step = tokens_per_step
         self.restart()
 
     def restart(self) -> None:
@@ -237,15 +244,19 @@ class Meter:
         self.sum += loss
         self.steps += 1
 
-    def read(self) -> tuple[float, float]:
-        """Mean loss and seconds so far. Waits for the device: the time is that of finished work.
+    def read(self) -> tuple[float, float, float]:
+        """Mean loss, seconds, and tokens per second.
+
+        This waits for the device, so that the time is that of finished work.
 
         Raises:
             ValueError: if there was no step.
         """
         if not self.steps:
             raise ValueError("no step was taken since the last look; call step() first")
-        return self.sum.item() / self.steps, time.perf_counter() - self.start
+        loss = self.sum.item() / self.steps
+        seconds = time.perf_counter() - self.start
+        return loss, seconds, self.steps * self.tokens_per_step / seconds
 
 # %% ../book/09_training.ipynb #1ed5e14c
 class Stepper:
@@ -285,11 +296,11 @@ class Stepper:
         self.model = model.to(self.device).train()
         self.predict = compiled(model, self.device, config.compile)
         self.optimiser = make_optimiser(model, config)
-        self.meter = Meter(self.device)
+        self.meter = Meter(self.device, config.batch * self.context_length)
         self.steps_done = 0
 
     def step(self) -> Float[Tensor, ""]:
-        """Improve the model on one batch; returns the batch's loss before that, in nats per token.
+        """Improve the model on one batch, and return what its loss was (nats per token).
 
         Nothing in here waits for the device, and the loss stays on it.
         """
@@ -320,14 +331,15 @@ def require_finite(loss: float, step: int, config: TrainConfig) -> float:
     """
     if not math.isfinite(loss):
         raise FloatingPointError(
-            f"the loss is {loss} at step {step}: training has gone astray. Try a learning_rate "
-            f"below {config.learning_rate}, or more warmup_steps than {config.warmup_steps}"
+            f"the loss is {loss} at step {step}: training has gone astray. Try a lower "
+            f"learning_rate than {config.learning_rate}, or more warmup_steps than "
+            f"{config.warmup_steps}"
         )
     return loss
 
 # %% ../book/09_training.ipynb #6106eb99
 class Trainer(Stepper):
-    """A `Stepper` that also measures: `run` takes all steps and looks at the losses now and then.
+    """A `Stepper` that also measures: `run` takes all steps, and looks now and then.
 
     Args:
         model: The model.
@@ -350,10 +362,8 @@ class Trainer(Stepper):
         validation_tokens: Integer[np.ndarray, " validation"],
         config: TrainConfig | None = None,
     ) -> None:
-        if len(validation_tokens) < 2:
-            raise ValueError(
-                f"{len(validation_tokens)} tokens are too few to validate on; give more text"
-            )
+        if (found := len(validation_tokens)) < 2:
+            raise ValueError(f"{found} tokens are too few to validate on; give more text")
         super().__init__(model, training_tokens, config)
         self.glance = validation_tokens[: self.config.evaluation_tokens + 1]
         self.seconds = 0.0
@@ -371,23 +381,17 @@ class Trainer(Stepper):
         )
         return require_finite(loss, self.steps_done, self.config)
 
-    def progress(self) -> tuple[float, float, float]:
-        """Since the last look: mean loss, seconds, and tokens per second."""
-        loss, seconds = self.meter.read()
-        tokens = self.meter.steps * self.config.batch * self.context_length
-        return require_finite(loss, self.steps_done, self.config), seconds, tokens / seconds
-
     def look(self) -> dict[str, int | float]:
         """Measure, add what was found to the history, and return it."""
-        loss, seconds, speed = self.progress()
-        self.seconds += seconds
+        loss, seconds, speed = self.meter.read()
         entry: dict[str, int | float] = {
             "step": self.steps_done,
-            "training_loss": loss,
+            "training_loss": require_finite(loss, self.steps_done, self.config),
             "validation_loss": self.evaluate(self.glance),
             "learning_rate": self.optimiser.param_groups[0]["lr"],
             "tokens_per_second": speed,
         }
+        self.seconds += seconds
         self.history.append(entry)
         self.meter.restart()
         return entry
@@ -412,9 +416,10 @@ class Trainer(Stepper):
             self.meter.restart()
             while self.steps_done < steps:
                 self.step()
-                if bar.update():  # it has just been drawn, which happens twice a second
-                    loss, _, speed = self.progress()
-                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+                if bar.update():  # it was drawn anew, as it is twice a second
+                    loss, _, speed = self.meter.read()
+                    require_finite(loss, self.steps_done, self.config)
+                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", False)
                 if self.steps_done % every == 0 or self.steps_done == steps:
                     entry = self.look()
                     if on_look is not None:
@@ -427,7 +432,7 @@ class TrainResult:
     """What came of a training run.
 
     Attributes:
-        training_loss: Mean loss of the batches since the last look but one, in nats per token.
+        training_loss: Mean loss of the batches after the last look but one (nats per token).
         validation_loss: Loss on the whole validation split, in nats per token.
         bits_per_byte: The same in bits per byte of text.
         seconds: Time spent in training steps.
@@ -462,8 +467,8 @@ def train(
         validation_tokens: Token ids to measure on.
         tokenizer: Where the ids come from; saved with the model.
         config: How to train; the defaults of `TrainConfig` if None.
-        out: Folder for the checkpoint (`checkpoint/`) and the metrics (`metrics.jsonl`); None
-            writes nothing.
+        out: Folder for the checkpoint (`checkpoint/`) and the metrics (`metrics.jsonl`);
+            None writes nothing.
         progress: Whether to show a progress bar on stderr.
         on_evaluation: Called with each new entry of the history.
 

@@ -311,12 +311,14 @@ def test_evaluation_needs_two_tokens() -> None:
 
 
 def test_the_meter_averages_since_its_restart() -> None:
-    meter = Meter(torch.device("cpu"))
+    meter = Meter(torch.device("cpu"), 10)
     with pytest.raises(ValueError, match="no step was taken"):
         meter.read()
     for loss in (1.0, 2.0, 6.0):
         meter.add(torch.tensor(loss))
-    assert meter.read()[0] == 3.0
+    loss, seconds, speed = meter.read()
+    assert loss == 3.0
+    assert speed == pytest.approx(3 * 10 / seconds)
     meter.restart()
     meter.add(torch.tensor(5.0))
     assert meter.read()[0] == 5.0
@@ -376,7 +378,7 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_checkpoint(tmp_pat
         with torch.no_grad():
             model.token_embedding.weight[:] = math.nan
 
-    with pytest.raises(FloatingPointError, match=r"nan at step 6.*learning_rate below 0\.01"):
+    with pytest.raises(FloatingPointError, match=r"nan at step 6.*learning_rate than 0\.01"):
         train(
             model,
             TRAINING,

@@ -103,7 +103,7 @@ def check(path: Path) -> str | None:
     """What is wrong with how a notebook is stored, or None."""
     text = path.read_text(encoding="utf-8")
     if text != stored_form(clean(nbformat.reads(text, as_version=4))):
-        return f"{path.name}: its metadata is not clean; run: make notebooks (or tools/notebooks.py {path.name})"
+        return f"{path.name}: its metadata is not clean; run: make notebooks ARGS=book/{path.name}"
     return None
 
 

@@ -1,1 +1,100 @@
 """Checks for the exercises of the chapter on positions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from mini_gpt.checks.report import call, expect, run_check
+from mini_gpt.position import RotaryPositions, rotation_angles, sinusoidal_table
+
+
+def entry(answer: Callable[[int, int, int], float]) -> None:
+    """Check single entries of the sinusoidal table.
+
+    Args:
+        answer: Takes position, dimension and width.
+    """
+
+    def cases() -> Iterator[None]:
+        hints = {
+            (0, 1): "at position 0 the angle is 0; what is its cosine?",
+            (3, 0): "pair 0 turns by 1 radian a step",
+            (3, 1): "the two dimensions of a pair share their angle",
+            (5, 6): "pair i has the exponent 2i/width; which pair is dimension 6 in?",
+            (50, 7): "the frequency falls with the dimension, the angle grows with the position",
+        }
+        for (position, dimension), hint in hints.items():
+            width = 10
+            expected = sinusoidal_table(position + 1, width)[position, dimension].item()
+            case = f"position {position}, dimension {dimension}, width {width}"
+            expect(case, call(answer, position, dimension, width), expected, hint)
+            yield
+
+    run_check(cases, "sines at even, cosines at odd dimensions, each pair at its frequency")
+
+
+def distance(answer: Callable[[Tensor, Tensor, Tensor, Tensor], int]) -> None:
+    """Check the distance that two turned vectors are apart.
+
+    Args:
+        answer: Takes the query and the key before the turn, and both after it.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        rotary = RotaryPositions(50, 2)
+        hints = {
+            (4, 4): "two vectors at the same place are turned by the same angle",
+            (5, 3): "how far was each of them turned, and which was turned further?",
+            (3, 5): "the query may stand before the key",
+            (41, 38): "an angle is known up to a full turn only; bring it between -pi and pi",
+            (30, 33): "an angle is known up to a full turn only; bring it between -pi and pi",
+        }
+        for (query_position, key_position), hint in hints.items():
+            query, key = torch.randn(2, 1, 1, 1, 2, generator=generator)
+            turned = rotary(query, query_position), rotary(key, key_position)
+            pair = [vector.flatten() for vector in (query, key, *turned)]
+            case = f"a query at {query_position} and a key at {key_position}"
+            expect(case, call(answer, *pair), query_position - key_position, hint)
+            yield
+
+    run_check(cases, "the distance is the difference of the two turns")
+
+
+def halves_to_neighbours(answer: Callable[[Tensor], Tensor]) -> None:
+    """Check the change from pairs of halves to pairs of neighbours.
+
+    Args:
+        answer: Takes vectors (batch, heads, time, head_width) and reorders the last axis.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        numbered = torch.arange(6.0).expand(1, 1, 1, 6)
+        hint = "dimensions i and i + 3 were a pair; now they have to be neighbours"
+        expected = torch.tensor([[[[0.0, 3, 1, 4, 2, 5]]]])
+        expect("the dimensions 0, 1, 2, 3, 4, 5", call(answer, numbered), expected, hint)
+        yield
+        vectors = torch.randn(2, 3, 5, 8, generator=generator)
+        angles = rotation_angles(5, 8).float()
+        first, second = vectors.chunk(2, dim=-1)
+        turned_halves = torch.stack(
+            [
+                first * angles.cos() - second * angles.sin(),
+                first * angles.sin() + second * angles.cos(),
+            ],
+            dim=-1,
+        )
+        expect(
+            "vectors of head width 8, turned after the change",
+            RotaryPositions(5, 8)(call(answer, vectors)),
+            rearrange(turned_halves, "batch heads time pair two -> batch heads time (pair two)"),
+            "the pairs must keep their order, since each has its own frequency",
+        )
+        yield
+
+    run_check(cases, "the same pairs turn by the same angles in both layouts")
