@@ -121,8 +121,8 @@ class MultiHeadAttention(nn.Module):
     every position; one linear map mixes what they found.
 
     Args:
-        width: Size of the residual stream ($D$).
-        heads: Number of heads ($H$); must divide the width.
+        width: Size of the residual stream (D).
+        heads: Number of heads (H); must divide the width.
         dropout: Probability of zeroing attention weights and outputs while training.
         bias: Whether the linear maps have a bias.
         rotary: Rotates queries and keys by their position; None where positions were added.

@@ -101,8 +101,8 @@ class BatchSource:
 
     Args:
         tokens: Token ids, in memory or memory-mapped.
-        batch: Windows in a batch ($B$), over all processes together.
-        context_length: Tokens that the model reads in each window ($T$).
+        batch: Windows in a batch (B), over all processes together.
+        context_length: Tokens that the model reads in each window (T).
         seed: Seed of the choice, 0 or more.
         order: "random" draws windows that start anywhere. "epochs" cuts the text into windows side
             by side and goes through all of them, shuffled, before it cuts again elsewhere.

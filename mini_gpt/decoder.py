@@ -19,8 +19,8 @@ class FeedForward(nn.Module):
     The tanh form of GELU (Hendrycks and Gimpel 2016) is the one that GPT-2 was trained with.
 
     Args:
-        width: Size of the residual stream ($D$).
-        hidden_width: Size between the maps ($F$), in GPT-2 four times the width.
+        width: Size of the residual stream (D).
+        hidden_width: Size between the maps (F), in GPT-2 four times the width.
         dropout: Probability of zeroing outputs while training.
         bias: Whether the linear maps have a bias.
     """
@@ -55,9 +55,9 @@ class DecoderBlock(nn.Module):
     choice.
 
     Args:
-        width: Size of the residual stream ($D$).
-        heads: Attention heads ($H$).
-        hidden_width: Feed-forward hidden size ($F$).
+        width: Size of the residual stream (D).
+        heads: Attention heads (H).
+        hidden_width: Feed-forward hidden size (F).
         dropout: Dropout probability while training.
         bias: Whether linear maps and normalisations have a bias.
         rotary: Positions for attention to rotate by, or None.
@@ -99,10 +99,10 @@ class Decoder(nn.Module):
     """A stack of decoder blocks and the final normalisation.
 
     Args:
-        layers: Number of blocks ($L$).
-        width: Size of the residual stream ($D$).
-        heads: Attention heads ($H$) of each block.
-        hidden_width: Feed-forward hidden size ($F$) of each block.
+        layers: Number of blocks (L).
+        width: Size of the residual stream (D).
+        heads: Attention heads (H) of each block.
+        hidden_width: Feed-forward hidden size (F) of each block.
         dropout: Dropout probability while training.
         bias: Whether linear maps and normalisations have a bias.
         rotary: Positions for attention to rotate by, or None.

@@ -18,8 +18,8 @@ class TokenEmbedding(nn.Module):
     parameters.
 
     Args:
-        vocab_size: Number of tokens ($V$).
-        width: Numbers per vector ($D$).
+        vocab_size: Number of tokens (V).
+        width: Numbers per vector (D).
 
     Raises:
         ValueError: if a size is below 1.

@@ -59,7 +59,7 @@ def gpt2_names(layers: int) -> dict[str, str]:
     """OpenAI's name of every parameter of a GPT-2, and ours.
 
     Args:
-        layers: Number of decoder blocks ($L$).
+        layers: Number of decoder blocks (L).
     """
     return {
         theirs.format(layer=layer): ours.format(layer=layer)
@@ -91,7 +91,7 @@ def from_gpt2_names(
 
     Args:
         tensors: Tensors by OpenAI's names, as in a GPT-2 `model.safetensors`.
-        layers: Number of decoder blocks ($L$).
+        layers: Number of decoder blocks (L).
 
     Returns:
         What `GPT.load_state_dict` takes. Memory is shared with the given tensors.

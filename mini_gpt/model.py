@@ -27,12 +27,12 @@ class GPTConfig:
     """The shape of a GPT. The defaults are GPT-2's smallest model, with 124 million parameters.
 
     Attributes:
-        vocab_size: Number of tokens ($V$).
-        context_length: Most positions that the model can look at (the largest $T$).
-        layers: Number of decoder blocks ($L$).
-        heads: Attention heads in each block ($H$); must divide the width.
-        width: Size of the residual stream ($D$).
-        hidden_width: Size of the feed-forward hidden layer ($F$); None means four times the width.
+        vocab_size: Number of tokens (V).
+        context_length: Most positions that the model can look at (the largest T).
+        layers: Number of decoder blocks (L).
+        heads: Attention heads in each block (H); must divide the width.
+        width: Size of the residual stream (D).
+        hidden_width: Size of the feed-forward hidden layer (F); None means four times the width.
         dropout: Probability of zeroing activations while training, at least 0 and less than 1.
         bias: Whether linear maps and normalisations have a bias.
         position: How positions enter the model.
@@ -81,12 +81,12 @@ class GPTConfig:
 
     @property
     def head_width(self) -> int:
-        """Features of each head ($K = D/H$)."""
+        """Features of each head (K = D/H)."""
         return self.width // self.heads
 
     @property
     def feed_forward_width(self) -> int:
-        """Size of the feed-forward hidden layer ($F$), the default filled in."""
+        """Size of the feed-forward hidden layer (F), the default filled in."""
         return 4 * self.width if self.hidden_width is None else self.hidden_width
 
     @classmethod
@@ -266,7 +266,7 @@ def decoding_bytes(config: GPTConfig, batch: int = 1, number_bytes: int = 4) -> 
 
     Args:
         config: The model's shape.
-        batch: Texts generated side by side ($B$).
+        batch: Texts generated side by side (B).
         number_bytes: Bytes of a number: 4 in float32, 2 in bfloat16.
     """
     kept = 2 * config.layers * batch * config.context_length * config.width
@@ -278,8 +278,8 @@ def random_batch(config: GPTConfig, batch: int, time: int) -> Int[Tensor, "batch
 
     Args:
         config: The shape of the model that is to read them.
-        batch: Number of sequences ($B$).
-        time: Tokens in each ($T$), cut to what fits the context plus one for the last target.
+        batch: Number of sequences (B).
+        time: Tokens in each (T), cut to what fits the context plus one for the last target.
     """
     time = min(time, config.context_length + 1)
     generator = torch.Generator().manual_seed(0)

@@ -36,7 +36,7 @@ def sinusoidal_table(context_length: int, width: int) -> Float[Tensor, "context_
 
     Args:
         context_length: Number of positions.
-        width: Numbers per position ($D$), even.
+        width: Numbers per position (D), even.
 
     Raises:
         ValueError: if the width is odd.
@@ -73,7 +73,7 @@ class SinusoidalPositions(nn.Module):
 
     Args:
         context_length: Number of positions.
-        width: Size of the residual stream ($D$), even.
+        width: Size of the residual stream (D), even.
 
     Raises:
         ValueError: if the width is odd.
@@ -114,7 +114,7 @@ class LearnedPositions(nn.Module):
 
     Args:
         context_length: Number of positions.
-        width: Size of the residual stream ($D$).
+        width: Size of the residual stream (D).
     """
 
     def __init__(self, context_length: int, width: int) -> None:
@@ -144,7 +144,7 @@ class RotaryPositions(nn.Module):
 
     Args:
         context_length: Number of positions.
-        head_width: Numbers per head ($K$), even.
+        head_width: Numbers per head (K), even.
 
     Raises:
         ValueError: if the head width is odd.

@@ -219,7 +219,8 @@ class TestProcess:
             text=True,
             check=True,
         )
-        assert "text file" in result.stdout
+        words = " ".join(result.stdout.replace("│", " ").split())
+        assert "a text file" in words
         assert "--learning-rate" in result.stdout
 
     def test_ends_quietly_when_nobody_reads_on(self, run: Path) -> None:
