@@ -292,6 +292,9 @@ class Reader:
         Args:
             rows: New ids for each row, in each equally many and at least one.
 
+        Returns:
+            The logits, as an inference tensor: clone it before autograd is to follow it.
+
         Raises:
             ValueError: if the rows are not equally long, empty, or not as many as before.
         """
