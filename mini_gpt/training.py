@@ -64,7 +64,7 @@ class TrainConfig:
 
     Attributes:
         steps: Optimiser steps.
-        batch: Sequences in each step ($B$).
+        batch: Sequences in each step (B).
         learning_rate: Highest learning rate, reached after the warm-up.
         final_learning_rate: Learning rate of the last step.
         warmup_steps: Steps over which the learning rate rises from 0.
@@ -412,6 +412,7 @@ class Trainer(Stepper):
             FloatingPointError: if a loss is no longer a number.
         """
         steps, every = self.config.steps, self.config.evaluate_every
+        status = "loss {:.3f}, {:,.0f} tokens/s".format
         with progress_bar(self.steps_done, steps, progress) as bar:
             self.meter.restart()
             while self.steps_done < steps:
@@ -419,9 +420,11 @@ class Trainer(Stepper):
                 if bar.update():  # it was drawn anew, as it is twice a second
                     loss, _, speed = self.meter.read()
                     require_finite(loss, self.steps_done, self.config)
-                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", False)
+                    bar.set_postfix_str(status(loss, speed), refresh=False)
                 if self.steps_done % every == 0 or self.steps_done == steps:
                     entry = self.look()
+                    shown = status(entry["training_loss"], entry["tokens_per_second"])
+                    bar.set_postfix_str(shown)
                     if on_look is not None:
                         on_look(entry)
                     self.meter.restart()

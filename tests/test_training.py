@@ -457,6 +457,8 @@ def test_the_progress_bar_goes_to_stderr_alone(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr()
     assert shown.out == ""
     assert "7/7 steps" in shown.err
+    assert "loss 3." in shown.err  # also where a run is over before the bar is drawn again
+    assert "tokens/s" in shown.err
     train(tiny(), TRAINING, VALIDATION, TOKENIZER, QUICK, progress=False)
     assert capsys.readouterr().err == ""
 
