@@ -1,0 +1,231 @@
+"""Positions: the table and its formula, offsets, and rotations that see the distance only."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from einops import rearrange
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from mini_gpt import checks
+from mini_gpt.position import (
+    LearnedPositions,
+    RotaryPositions,
+    SinusoidalPositions,
+    check_positions,
+    rotation_angles,
+    sinusoidal_table,
+)
+
+CONTEXT, WIDTH, BATCH, HEADS, TIME = 23, 10, 2, 3, 5
+
+
+def random(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+class TestSinusoidalTable:
+    def test_is_the_formula(self) -> None:
+        table = sinusoidal_table(CONTEXT, WIDTH)
+        for position in range(CONTEXT):
+            for pair in range(WIDTH // 2):
+                angle = position / 10_000 ** (2 * pair / WIDTH)
+                found = table[position, 2 * pair : 2 * pair + 2].tolist()
+                assert found == pytest.approx([math.sin(angle), math.cos(angle)], abs=1e-6)
+
+    def test_is_exact_at_far_positions(self) -> None:
+        """Angles in single precision would be off by thousandths of a radian there."""
+        table = sinusoidal_table(100_001, 4)
+        angle = 100_000 / 10_000 ** (2 / 4)
+        expected = [math.sin(100_000), math.cos(100_000), math.sin(angle), math.cos(angle)]
+        assert table[100_000].tolist() == pytest.approx(expected, abs=1e-6)
+
+    @given(offset=st.integers(0, 12), distance=st.integers(0, 10))
+    @settings(deadline=None, max_examples=20)
+    def test_a_shift_is_one_rotation_for_all_positions(self, offset: int, distance: int) -> None:
+        table = sinusoidal_table(CONTEXT, WIDTH)
+        turns = rotation_angles(distance + 1, WIDTH)[distance]
+        sine, cosine = rearrange(table[offset], "(pair two) -> two pair", two=2)
+        shifted = [
+            sine * turns.cos() + cosine * turns.sin(),
+            cosine * turns.cos() - sine * turns.sin(),
+        ]
+        expected = rearrange(torch.stack(shifted), "two pair -> (pair two)").float()
+        torch.testing.assert_close(table[offset + distance], expected)
+
+    def test_frequencies_fall_with_the_dimension(self) -> None:
+        angles = rotation_angles(2, WIDTH)[1]
+        assert angles.tolist() == pytest.approx([10_000 ** (-i / 5) for i in range(5)])
+
+    def test_refuses_an_odd_width(self) -> None:
+        with pytest.raises(ValueError, match="width 7 is odd"):
+            sinusoidal_table(CONTEXT, 7)
+
+
+@pytest.mark.parametrize("kind", [SinusoidalPositions, LearnedPositions])
+class TestAddedPositions:
+    def test_an_offset_continues_where_the_text_stands(self, kind: type[nn.Module]) -> None:
+        positions = kind(CONTEXT, WIDTH)
+        whole = positions(CONTEXT)
+        for offset in range(CONTEXT - TIME + 1):
+            assert torch.equal(positions(TIME, offset), whole[offset : offset + TIME])
+
+    def test_refuses_what_lies_outside_the_context(self, kind: type[nn.Module]) -> None:
+        positions = kind(CONTEXT, WIDTH)
+        assert positions(TIME, CONTEXT - TIME).shape == (TIME, WIDTH)
+        with pytest.raises(ValueError, match="position 23 is beyond the context of 23"):
+            positions(TIME, CONTEXT - TIME + 1)
+        with pytest.raises(ValueError, match="offset -1 is negative"):
+            positions(TIME, -1)
+
+
+class TestLearnedPositions:
+    def test_is_one_table_that_learns_where_it_was_read(self) -> None:
+        positions = LearnedPositions(CONTEXT, WIDTH)
+        assert [tuple(p.shape) for p in positions.parameters()] == [(CONTEXT, WIDTH)]
+        positions(TIME, 4).sum().backward()
+        assert positions.weight.grad is not None
+        learned = positions.weight.grad.abs().sum(-1) > 0
+        assert learned.nonzero().flatten().tolist() == [4, 5, 6, 7, 8]
+
+    def test_starts_small(self) -> None:
+        torch.manual_seed(0)
+        assert LearnedPositions(300, 200).weight.std().item() == pytest.approx(0.02, rel=0.02)
+
+
+class TestSinusoidalPositions:
+    def test_has_the_table_and_nothing_to_learn_or_store(self) -> None:
+        positions = SinusoidalPositions(CONTEXT, WIDTH)
+        assert torch.equal(positions(CONTEXT), sinusoidal_table(CONTEXT, WIDTH))
+        assert list(positions.parameters()) == []
+        assert positions.state_dict() == {}
+
+
+class TestRotaryPositions:
+    rotary = RotaryPositions(CONTEXT, WIDTH)
+
+    def test_turns_each_pair_by_its_angle(self) -> None:
+        vectors = random(BATCH, HEADS, TIME, WIDTH)
+        turned = self.rotary(vectors, 3)
+        for position in range(TIME):
+            for pair in range(WIDTH // 2):
+                angle = (position + 3) / 10_000 ** (2 * pair / WIDTH)
+                turn = complex(math.cos(angle), math.sin(angle))
+                place = (1, 2, position, slice(2 * pair, 2 * pair + 2))
+                expected = complex(*vectors[place].tolist()) * turn
+                assert complex(*turned[place].tolist()) == pytest.approx(expected, abs=1e-5)
+
+    @given(query=st.integers(0, 22), key=st.integers(0, 22), shift=st.integers(-22, 22))
+    @settings(deadline=None, max_examples=50)
+    def test_scores_depend_on_the_distance_only(self, query: int, key: int, shift: int) -> None:
+        moved_query, moved_key = query + shift, key + shift
+        if not (0 <= moved_query < CONTEXT and 0 <= moved_key < CONTEXT):
+            return
+        q, k = random(1, 1, 1, WIDTH), random(1, 1, 1, WIDTH, seed=1)
+        score = (self.rotary(q, query) * self.rotary(k, key)).sum()
+        moved = (self.rotary(q, moved_query) * self.rotary(k, moved_key)).sum()
+        torch.testing.assert_close(score, moved, atol=1e-5, rtol=1e-5)
+
+    def test_scores_do_depend_on_the_distance(self) -> None:
+        q = random(1, 1, 1, WIDTH)
+        scores = [(self.rotary(q, 0) * self.rotary(q, key)).sum().item() for key in range(CONTEXT)]
+        assert max(scores[1:]) < scores[0]  # a vector fits itself best at distance 0
+
+    def test_keeps_lengths(self) -> None:
+        vectors = random(BATCH, HEADS, TIME, WIDTH)
+        torch.testing.assert_close(self.rotary(vectors, 7).norm(dim=-1), vectors.norm(dim=-1))
+
+    @given(cut=st.integers(0, TIME), offset=st.integers(0, CONTEXT - TIME))
+    @settings(deadline=None, max_examples=20)
+    def test_piece_by_piece_is_the_same_as_at_once(self, cut: int, offset: int) -> None:
+        vectors = random(BATCH, HEADS, TIME, WIDTH)
+        pieces = (
+            self.rotary(vectors[:, :, :cut], offset),
+            self.rotary(vectors[:, :, cut:], offset + cut),
+        )
+        assert torch.equal(torch.cat(pieces, dim=2), self.rotary(vectors, offset))
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_keeps_the_number_format(self, dtype: torch.dtype) -> None:
+        vectors = random(BATCH, HEADS, TIME, WIDTH).to(dtype)
+        turned = self.rotary(vectors, 11)
+        assert turned.dtype == dtype
+        expected = self.rotary(vectors.float(), 11)
+        torch.testing.assert_close(turned.float(), expected, atol=2e-2, rtol=1e-2)
+
+    def test_has_nothing_to_learn_or_store(self) -> None:
+        assert list(self.rotary.parameters()) == []
+        assert self.rotary.state_dict() == {}
+
+    def test_refuses_what_it_cannot_do(self) -> None:
+        with pytest.raises(ValueError, match="head_width 5 is odd"):
+            RotaryPositions(CONTEXT, 5)
+        with pytest.raises(ValueError, match="position 23 is beyond the context of 23"):
+            self.rotary(random(BATCH, HEADS, TIME, WIDTH), CONTEXT - TIME + 1)
+
+
+@pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
+def test_tables_come_back_after_building_on_the_meta_device(kind: type[nn.Module]) -> None:
+    with torch.device("meta"):
+        positions = kind(CONTEXT, WIDTH)
+    positions.reset_tables("cpu")
+    fresh = dict(kind(CONTEXT, WIDTH).named_buffers())
+    assert fresh
+    for name, table in positions.named_buffers():
+        assert torch.equal(table, fresh[name])
+
+
+def test_positions_up_to_the_last_are_accepted() -> None:
+    check_positions(0, CONTEXT, CONTEXT)
+    check_positions(CONTEXT, 0, CONTEXT)
+    with pytest.raises(ValueError, match="beyond"):
+        check_positions(1, CONTEXT, CONTEXT)
+
+
+def entry(position: int, dimension: int, width: int) -> float:
+    angle = position / 10_000 ** (2 * (dimension // 2) / width)
+    return math.cos(angle) if dimension % 2 else math.sin(angle)
+
+
+def entry_with_one_frequency(position: int, dimension: int, width: int) -> float:
+    return math.cos(position) if dimension % 2 else math.sin(position)
+
+
+def distance(query: Tensor, key: Tensor, turned_query: Tensor, turned_key: Tensor) -> int:
+    def angle(vector: Tensor) -> float:
+        return math.atan2(vector[1].item(), vector[0].item())
+
+    turn = angle(turned_query) - angle(query) - angle(turned_key) + angle(key)
+    return round((turn + math.pi) % (2 * math.pi) - math.pi)
+
+
+def distance_without_full_turns(q: Tensor, k: Tensor, turned_q: Tensor, turned_k: Tensor) -> int:
+    angles = [math.atan2(v[1].item(), v[0].item()) for v in (turned_q, q, turned_k, k)]
+    return round(angles[0] - angles[1] - angles[2] + angles[3])
+
+
+ANSWERS = {
+    "entry": (entry, entry_with_one_frequency),
+    "distance": (distance, distance_without_full_turns),
+    "halves_to_neighbours": (
+        lambda vectors: rearrange(vectors, "... (two pair) -> ... (pair two)", two=2),
+        lambda vectors: rearrange(vectors, "... (pair two) -> ... (two pair)", two=2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_checks_tell_right_from_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    check = getattr(checks.positions, name)
+    right, wrong = ANSWERS[name]
+    for answer, verdict in (
+        (right, "correct: "),
+        (wrong, "not yet: "),
+        (lambda *_: None, "not yet: "),
+    ):
+        check(answer)
+        assert capsys.readouterr().out.startswith(verdict)
