@@ -142,8 +142,8 @@ def script(python: Path, name: str) -> Path:
 def call(*command: str | Path) -> int:
     """Run a command in the repository's root, without the caller's PYTHONPATH."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    # torch's threads spin while they wait for each other, on Linux practically without end. Spinning
-    # briefly is as fast on a quiet machine, and twice as fast where anything else wants a core.
+    # On Linux torch's threads spin for long while they wait for each other. Spinning briefly is
+    # as fast on a quiet machine, and twice as fast where anything else wants a core.
     variables.setdefault("GOMP_SPINCOUNT", "10000")
     return subprocess.call(command, cwd=ROOT, env=variables)
 
