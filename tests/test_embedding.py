@@ -40,6 +40,22 @@ class TestReading:
             embedding_with(table)(ids), F.one_hot(ids, VOCABULARY).to(table.dtype) @ table
         )
 
+    @given(batch=st.integers(1, 3), time=st.integers(1, 5), seed=st.integers(0, 999))
+    @settings(deadline=None, max_examples=20)
+    def test_equals_pytorchs_own_forwards_and_backwards(
+        self, batch: int, time: int, seed: int
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        ids = torch.randint(VOCABULARY, (batch, time), generator=generator)
+        table, upstream = random(VOCABULARY, WIDTH, seed=seed), random(batch, time, WIDTH, seed=1)
+        ours, peer = embedding_with(table), nn.Embedding.from_pretrained(table, freeze=False)
+        assert torch.equal(ours(ids), F.embedding(ids, table))
+        for module in (ours, peer):
+            module(ids).backward(upstream)
+        assert ours.weight.grad is not None
+        assert peer.weight.grad is not None
+        torch.testing.assert_close(ours.weight.grad, peer.weight.grad)
+
     def test_gives_each_token_its_own_row(self) -> None:
         table = torch.arange(VOCABULARY * WIDTH, dtype=torch.float64).view(VOCABULARY, WIDTH)
         found = embedding_with(table)(IDS)
@@ -110,7 +126,7 @@ class TestParameters:
 
     @pytest.mark.parametrize("sizes", [(0, 4), (4, 0), (-1, 4)])
     def test_refuses_sizes_below_one(self, sizes: tuple[int, int]) -> None:
-        named = rf"vocab_size {sizes[0]} and width {sizes[1]}"
+        named = rf"vocab_size {sizes[0]} and width {sizes[1]} must be at least 1"
         with pytest.raises(ValueError, match=named):
             TokenEmbedding(*sizes)
 
@@ -128,34 +144,56 @@ def gradient_of_the_last_occurrence(ids: Tensor, upstream: Tensor, vocab_size: i
     return zeros
 
 
-def nothing(*_: object) -> None:
-    return None
+def read(ids: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
+    return F.embedding(ids, narrow) @ widen
 
 
-RIGHT = {
-    "share_saved": [lambda v, w, other: v * w / (2 * v * w + other)],
-    "table_gradient": [gradient],
-    "factors": [
-        lambda ids, narrow, widen: F.embedding(ids, narrow) @ widen,
-        lambda stream, narrow, widen: (stream @ widen.T) @ narrow.T,
-    ],
-}
-WRONG = {
-    "share_saved": [lambda v, w, other: v * w / (v * w + other)],
-    "table_gradient": [gradient_of_the_last_occurrence],
-    "factors": [
-        lambda ids, narrow, widen: (narrow @ widen)[ids],
-        lambda stream, narrow, widen: stream @ (narrow @ widen).T,
-    ],
-}
+def score(stream: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
+    return (stream @ widen.T) @ narrow.T
 
 
-@pytest.mark.parametrize("name", RIGHT)
-def test_checks_tell_right_from_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    check = getattr(checks.embeddings, name)
-    check(*RIGHT[name])
-    assert capsys.readouterr().out.startswith("correct: ")
-    check(*WRONG[name])
-    assert capsys.readouterr().out.startswith("not yet: ")
-    check(*[nothing] * len(RIGHT[name]))
-    assert capsys.readouterr().out.startswith("not yet: ")
+class TestExercises:
+    def test_share_saved(self, capsys: pytest.CaptureFixture[str]) -> None:
+        checks.embeddings.share_saved(lambda vocab_size, width, other: None)
+        checks.embeddings.share_saved(lambda v, w, other: v * w / (v * w + other))
+        checks.embeddings.share_saved(lambda v, w, other: v * w / (2 * v * w + other))
+        nothing, of_the_tied, solution = capsys.readouterr().out.splitlines()
+        first = "not yet: for vocab_size 10, width 4 and 20 other parameters expected 0.4, got"
+        assert nothing.startswith(f"{first} None")
+        assert of_the_tied.startswith(f"{first} 0.6667")
+        assert solution.startswith("correct: ")
+
+    def test_table_gradient(self, capsys: pytest.CaptureFixture[str]) -> None:
+        checks.embeddings.table_gradient(lambda ids, upstream, vocab_size: None)
+        checks.embeddings.table_gradient(gradient_of_the_last_occurrence)
+        checks.embeddings.table_gradient(lambda ids, up, size: gradient(ids[:1], up[:1], size))
+        checks.embeddings.table_gradient(gradient)
+        nothing, last, first_sequence, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for three different tokens expected tensor 6×2")
+        assert last.startswith("not yet: for a token that occurs twice")
+        assert first_sequence.startswith("not yet: for two sequences that share tokens")
+        assert solution.startswith("correct: ")
+
+    def test_factors(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def full_read(ids: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
+            return (narrow @ widen)[ids]
+
+        def full_score(stream: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
+            return stream @ (narrow @ widen).T
+
+        checks.embeddings.factors(lambda *_: None, score)
+        checks.embeddings.factors(read, lambda *_: None)
+        checks.embeddings.factors(
+            lambda ids, narrow, widen: read(ids, narrow.flip(0), widen), score
+        )
+        checks.embeddings.factors(read, lambda s, n, widen: score(s, n.flip(0), widen))
+        checks.embeddings.factors(full_read, score)
+        checks.embeddings.factors(read, full_score)
+        checks.embeddings.factors(read, score)
+        *wrong, reads_all, scores_all, solution = capsys.readouterr().out.splitlines()
+        for line, use in zip(wrong, ("read", "score", "read", "score"), strict=True):
+            assert line.startswith(f"not yet: for {use} expected tensor 3×4×")
+        computes_it = "gives the right numbers, but computes the full table"
+        assert reads_all.startswith(f"not yet: read {computes_it}")
+        assert scores_all.startswith(f"not yet: score {computes_it}")
+        assert solution.startswith("correct: ")

@@ -22,6 +22,11 @@ from mini_gpt.position import (
 )
 
 CONTEXT, WIDTH, BATCH, HEADS, TIME = 23, 10, 2, 3, 5
+TOO_FAR = (
+    "position 23 is beyond the context of 23; "
+    "shorten the text, or build the model with a longer context_length"
+)
+NEGATIVE = "offset -1 is negative; positions are counted from 0"
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -36,6 +41,20 @@ class TestSinusoidalTable:
                 angle = position / 10_000 ** (2 * pair / WIDTH)
                 found = table[position, 2 * pair : 2 * pair + 2].tolist()
                 assert found == pytest.approx([math.sin(angle), math.cos(angle)], abs=1e-6)
+
+    @given(context_length=st.integers(1, 40), pairs=st.integers(1, 9))
+    @settings(deadline=None, max_examples=20)
+    def test_equals_a_double_loop_in_double_precision(
+        self, context_length: int, pairs: int
+    ) -> None:
+        expected = torch.empty(context_length, 2 * pairs, dtype=torch.float64)
+        for position in range(context_length):
+            for dimension in range(2 * pairs):
+                angle = position / 10_000 ** (2 * (dimension // 2) / (2 * pairs))
+                wave = math.cos if dimension % 2 else math.sin
+                expected[position, dimension] = wave(angle)
+        table = sinusoidal_table(context_length, 2 * pairs)
+        torch.testing.assert_close(table.double(), expected, rtol=0, atol=1e-7)
 
     def test_is_exact_at_far_positions(self) -> None:
         """Angles in single precision would be off by thousandths of a radian there."""
@@ -60,10 +79,13 @@ class TestSinusoidalTable:
     def test_frequencies_fall_with_the_dimension(self) -> None:
         angles = rotation_angles(2, WIDTH)[1]
         assert angles.tolist() == pytest.approx([10_000 ** (-i / 5) for i in range(5)])
+        others = rotation_angles(4, 6, base=8.0)[3]
+        assert others.tolist() == pytest.approx([3.0, 1.5, 0.75])
 
     def test_refuses_an_odd_width(self) -> None:
-        with pytest.raises(ValueError, match="width 7 is odd"):
-            sinusoidal_table(CONTEXT, 7)
+        for build in (sinusoidal_table, SinusoidalPositions):
+            with pytest.raises(ValueError, match="width 7 is odd; sines and cosines come in pairs"):
+                build(CONTEXT, 7)
 
 
 @pytest.mark.parametrize("kind", [SinusoidalPositions, LearnedPositions])
@@ -77,9 +99,9 @@ class TestAddedPositions:
     def test_refuses_what_lies_outside_the_context(self, kind: type[nn.Module]) -> None:
         positions = kind(CONTEXT, WIDTH)
         assert positions(TIME, CONTEXT - TIME).shape == (TIME, WIDTH)
-        with pytest.raises(ValueError, match="position 23 is beyond the context of 23"):
+        with pytest.raises(ValueError, match=TOO_FAR):
             positions(TIME, CONTEXT - TIME + 1)
-        with pytest.raises(ValueError, match="offset -1 is negative"):
+        with pytest.raises(ValueError, match=NEGATIVE):
             positions(TIME, -1)
 
 
@@ -119,16 +141,17 @@ class TestRotaryPositions:
                 expected = complex(*vectors[place].tolist()) * turn
                 assert complex(*turned[place].tolist()) == pytest.approx(expected, abs=1e-5)
 
-    @given(query=st.integers(0, 22), key=st.integers(0, 22), shift=st.integers(-22, 22))
-    @settings(deadline=None, max_examples=50)
-    def test_scores_depend_on_the_distance_only(self, query: int, key: int, shift: int) -> None:
-        moved_query, moved_key = query + shift, key + shift
-        if not (0 <= moved_query < CONTEXT and 0 <= moved_key < CONTEXT):
-            return
-        q, k = random(1, 1, 1, WIDTH), random(1, 1, 1, WIDTH, seed=1)
-        score = (self.rotary(q, query) * self.rotary(k, key)).sum()
-        moved = (self.rotary(q, moved_query) * self.rotary(k, moved_key)).sum()
-        torch.testing.assert_close(score, moved, atol=1e-5, rtol=1e-5)
+    @given(offset=st.integers(1, CONTEXT - TIME), seed=st.integers(0, 999))
+    @settings(deadline=None, max_examples=30)
+    def test_scores_depend_on_the_distance_only(self, offset: int, seed: int) -> None:
+        query = random(BATCH, HEADS, TIME, WIDTH, seed=seed)
+        key = random(BATCH, HEADS, TIME, WIDTH, seed=seed + 1)
+        scores = self.rotary(query) @ self.rotary(key).mT
+        moved = self.rotary(query, offset) @ self.rotary(key, offset).mT
+        torch.testing.assert_close(moved, scores, atol=1e-5, rtol=1e-5)
+        # The key alone moved: other distances, other scores.
+        apart = self.rotary(query) @ self.rotary(key, offset).mT
+        assert not torch.allclose(apart, scores, atol=1e-2)
 
     def test_scores_do_depend_on_the_distance(self) -> None:
         q = random(1, 1, 1, WIDTH)
@@ -162,21 +185,27 @@ class TestRotaryPositions:
         assert self.rotary.state_dict() == {}
 
     def test_refuses_what_it_cannot_do(self) -> None:
-        with pytest.raises(ValueError, match="head_width 5 is odd"):
+        with pytest.raises(ValueError, match="head_width 5 is odd; rotations need pairs"):
             RotaryPositions(CONTEXT, 5)
-        with pytest.raises(ValueError, match="position 23 is beyond the context of 23"):
-            self.rotary(random(BATCH, HEADS, TIME, WIDTH), CONTEXT - TIME + 1)
+        vectors = random(BATCH, HEADS, TIME, WIDTH)
+        with pytest.raises(ValueError, match=TOO_FAR):
+            self.rotary(vectors, CONTEXT - TIME + 1)
+        with pytest.raises(ValueError, match=NEGATIVE):
+            self.rotary(vectors, -1)
 
 
 @pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
 def test_tables_come_back_after_building_on_the_meta_device(kind: type[nn.Module]) -> None:
     with torch.device("meta"):
         positions = kind(CONTEXT, WIDTH)
+    assert all(table.is_meta for table in positions.buffers())
     positions.reset_tables("cpu")
     fresh = dict(kind(CONTEXT, WIDTH).named_buffers())
     assert fresh
     for name, table in positions.named_buffers():
         assert torch.equal(table, fresh[name])
+    positions.reset_tables("meta")  # the argument, and not where PyTorch builds by itself, decides
+    assert all(table.is_meta for table in positions.buffers())
 
 
 def test_positions_up_to_the_last_are_accepted() -> None:
@@ -208,24 +237,50 @@ def distance_without_full_turns(q: Tensor, k: Tensor, turned_q: Tensor, turned_k
     return round(angles[0] - angles[1] - angles[2] + angles[3])
 
 
-ANSWERS = {
-    "entry": (entry, entry_with_one_frequency),
-    "distance": (distance, distance_without_full_turns),
-    "halves_to_neighbours": (
-        lambda vectors: rearrange(vectors, "... (two pair) -> ... (pair two)", two=2),
-        lambda vectors: rearrange(vectors, "... (pair two) -> ... (two pair)", two=2),
-    ),
-}
+class TestExercises:
+    def test_entry(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def by_dimension(position: int, dimension: int, width: int) -> float:
+            angle = position / 10_000 ** (2 * dimension / width)
+            return math.cos(angle) if dimension % 2 else math.sin(angle)
 
+        checks.positions.entry(lambda position, dimension, width: None)
+        checks.positions.entry(entry_with_one_frequency)
+        checks.positions.entry(by_dimension)
+        checks.positions.entry(entry)
+        nothing, one_frequency, exponent, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for position 0, dimension 1, width 10 expected 1, got")
+        assert one_frequency.startswith("not yet: for position 5, dimension 6, width 10")
+        assert exponent.startswith("not yet: for position 3, dimension 1, width 10")
+        assert solution.startswith("correct: ")
 
-@pytest.mark.parametrize("name", ANSWERS)
-def test_checks_tell_right_from_wrong(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    check = getattr(checks.positions, name)
-    right, wrong = ANSWERS[name]
-    for answer, verdict in (
-        (right, "correct: "),
-        (wrong, "not yet: "),
-        (lambda *_: None, "not yet: "),
-    ):
-        check(answer)
-        assert capsys.readouterr().out.startswith(verdict)
+    def test_distance(self, capsys: pytest.CaptureFixture[str]) -> None:
+        checks.positions.distance(lambda *_: None)
+        checks.positions.distance(distance_without_full_turns)
+        checks.positions.distance(lambda *pair: abs(distance(*pair)))
+        checks.positions.distance(lambda *pair: -distance(*pair))
+        checks.positions.distance(distance)
+        nothing, turns, unsigned, swapped, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for a query at 4 and a key at 4 expected 0, got None")
+        assert turns.startswith("not yet: for a query at 5 and a key at 3 expected 2, got 8")
+        assert unsigned.startswith("not yet: for a query at 3 and a key at 5 expected -2, got 2")
+        assert swapped.startswith("not yet: for a query at 5 and a key at 3 expected 2, got -2")
+        assert solution.startswith("correct: ")
+
+    def test_halves_to_neighbours(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def three_apart(vectors: Tensor) -> Tensor:
+            pairs = range(vectors.shape[-1] // 2)
+            return vectors[..., [place for pair in pairs for place in (pair, pair + 3)]]
+
+        checks.positions.halves_to_neighbours(lambda vectors: None)
+        checks.positions.halves_to_neighbours(
+            lambda vectors: rearrange(vectors, "... (pair two) -> ... (two pair)", two=2)
+        )
+        checks.positions.halves_to_neighbours(three_apart)
+        checks.positions.halves_to_neighbours(
+            lambda vectors: rearrange(vectors, "... (two pair) -> ... (pair two)", two=2)
+        )
+        nothing, inverse, six, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for the dimensions 0, 1, 2, 3, 4, 5 expected")
+        assert inverse.startswith("not yet: for the dimensions 0, 1, 2, 3, 4, 5 expected")
+        assert six.startswith("not yet: for vectors of head width 8, turned after the change")
+        assert solution.startswith("correct: ")
