@@ -49,7 +49,7 @@ def distance(answer: Callable[[Tensor, Tensor, Tensor, Tensor], int]) -> None:
         rotary = RotaryPositions(50, 2)
         hints = {
             (4, 4): "two vectors at the same place are turned by the same angle",
-            (5, 3): "how far was each of them turned, and which was turned further?",
+            (5, 3): "which was turned further? And an angle is known up to a full turn only",
             (3, 5): "the query may stand before the key",
             (41, 38): "an angle is known up to a full turn only; bring it between -pi and pi",
             (30, 33): "an angle is known up to a full turn only; bring it between -pi and pi",
