@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("training_step", "generation")
+BENCHMARKS = ("training_step", "generation", "tokenizer", "batching")
 
 
 def main(arguments: list[str]) -> int:

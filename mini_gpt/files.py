@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -222,3 +224,19 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
                 part = file.get_slice(name)
                 found[name] = StoredTensor(path, name, part.get_dtype(), tuple(part.get_shape()))
     return found
+
+
+def forget_pages(array: np.ndarray) -> None:
+    """Let go of the memory pages that a file-mapped array has read; they are read again if used.
+
+    Until then the system counts them as this process's memory, though it could take them back.
+    Arrays in memory, and systems without such a request, are left as they are.
+
+    Args:
+        array: An array, for instance a `numpy.memmap` or a part of one.
+    """
+    owner: object = array
+    while isinstance(owner, np.ndarray):
+        owner = owner.base
+    if isinstance(owner, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        owner.madvise(mmap.MADV_DONTNEED)

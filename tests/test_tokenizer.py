@@ -391,17 +391,25 @@ def test_gpt2s_vocabulary(gpt2: BPETokenizer) -> None:
 def test_gpt2s_ids_are_tiktokens(
     gpt2: BPETokenizer, gpt2_reference: tiktoken.Encoding, corpus: str
 ) -> None:
-    text = corpus[:1_000_000]
-    for some in (text, SOURCE, *map(chr, range(256))):
+    for some in (corpus, SOURCE, *map(chr, range(256))):
         assert gpt2.encode(some) == gpt2_reference.encode_ordinary(some)
 
 
-@settings(deadline=None, max_examples=1_000)
+@settings(deadline=None, max_examples=10_000)
 @given(text=AWKWARD)
 def test_gpt2s_ids_are_tiktokens_on_any_text(
     gpt2: BPETokenizer, gpt2_reference: tiktoken.Encoding, text: str
 ) -> None:
     assert gpt2.encode(text) == gpt2_reference.encode_ordinary(text)
+
+
+@pytest.mark.parametrize("byte", range(256))
+def test_gpt2s_id_of_a_single_byte(
+    gpt2: BPETokenizer, gpt2_reference: tiktoken.Encoding, byte: int
+) -> None:
+    (id,) = (id for id, token in enumerate(gpt2.tokens) if token == bytes([byte]))
+    assert gpt2_reference.encode_single_token(bytes([byte])) == id
+    assert gpt2.decode_bytes([id]) == bytes([byte])
 
 
 def test_gpt2_from_files(gpt2: BPETokenizer, tmp_path: Path) -> None:
@@ -676,6 +684,24 @@ def test_saved_and_loaded_it_is_the_same(tokenizer: Tokenizer, tmp_path: Path) -
     assert fingerprint(loaded) == fingerprint(tokenizer)
     assert loaded.encode("ab") == tokenizer.encode("ab")
     assert loaded.end_of_text == tokenizer.end_of_text
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_the_class_saves_and_loads(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "tokenizer.json"
+    tokenizer.save(path)
+    assert fingerprint(type(tokenizer).load(path)) == fingerprint(tokenizer)
+    assert fingerprint(load_tokenizer(path)) == fingerprint(tokenizer)
+
+
+def test_a_class_refuses_the_other_kind(tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    TOKENIZERS[0].save(path)
+    with pytest.raises(ValueError, match="holds a CharTokenizer, not a BPETokenizer"):
+        BPETokenizer.load(path)
+    TOKENIZERS[2].save(path)
+    with pytest.raises(ValueError, match="holds a BPETokenizer, not a CharTokenizer"):
+        CharTokenizer.load(path)
 
 
 def test_fingerprints_differ() -> None:
