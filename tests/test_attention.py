@@ -18,6 +18,7 @@ from torch.nn.attention.bias import causal_lower_right
 
 from mini_gpt import checks
 from mini_gpt.attention import (
+    KeyValueCache,
     LayerCache,
     MultiHeadAttention,
     attention_weights,
@@ -25,6 +26,7 @@ from mini_gpt.attention import (
     causal_mask,
     check_causality,
 )
+from mini_gpt.data import document_mask
 from mini_gpt.position import RotaryPositions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -179,6 +181,136 @@ class TestAttention:
                 attend(random(1, 2, 4, 3), random(1, 2, 3, 3))
 
 
+def some_mask(batch: int, queries: int, keys: int, seed: int) -> Tensor:
+    """A random mask with which each query may see its own position at least."""
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(batch, queries, keys, generator=generator) < 0.5
+    own = torch.arange(queries) + keys - queries
+    mask[:, torch.arange(queries), own] = True
+    return mask
+
+
+class TestMasksAndSharedHeads:
+    @given(
+        batch=sizes,
+        shared=st.integers(1, 3),
+        group=st.integers(1, 3),
+        queries=sizes,
+        more=st.integers(0, 4),
+        masked=st.booleans(),
+    )
+    @settings(deadline=None, max_examples=40)
+    def test_fused_and_explicit_and_plain_python_agree(
+        self, batch: int, shared: int, group: int, queries: int, more: int, masked: bool
+    ) -> None:
+        keys, heads = queries + more, shared * group
+        query = random(batch, heads, queries, 4, seed=1).requires_grad_()
+        key, value = (random(batch, shared, keys, 4, seed=s).requires_grad_() for s in (2, 3))
+        mask = some_mask(batch, queries, keys, seed=4) if masked else None
+        owner = [head // group for head in range(heads)]
+        fused = causal_attention(query, key, value, mask)
+        weights = attention_weights(query, key, mask)
+        explicit = weights @ value[:, owner]
+        torch.testing.assert_close(fused, explicit, rtol=0, atol=1e-12)
+        direction = random(batch, heads, queries, 4, seed=5)
+        gradients = [
+            torch.autograd.grad((result * direction).sum(), [query, key, value])
+            for result in (fused, explicit)
+        ]
+        torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
+        visible = causal_mask(queries, keys).expand(batch, heads, queries, keys)
+        if mask is not None:
+            visible = visible & mask[:, None]
+        assert torch.equal(weights > 0, visible)
+        exponentials = (query @ key[:, owner].mT / 2).exp() * visible
+        by_formula = exponentials / exponentials.sum(-1, keepdim=True)
+        torch.testing.assert_close(weights, by_formula, rtol=0, atol=1e-12)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+    def test_in_other_precisions(self, dtype: torch.dtype) -> None:
+        query, key, value = (
+            random(2, 6, 3, 4),
+            random(2, 2, 5, 4, seed=1),
+            random(2, 2, 5, 4, seed=2),
+        )
+        mask = some_mask(2, 3, 5, seed=3)
+        expected = causal_attention(query, key, value, mask)
+        found = causal_attention(query.to(dtype), key.to(dtype), value.to(dtype), mask)
+        assert found.dtype == dtype
+        tolerance = 1e-5 if dtype == torch.float32 else 0.02
+        torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
+
+    def test_a_mask_cannot_show_the_future(self) -> None:
+        query, key, value = random(3, 2, 3, 5, 4)
+        everything = torch.ones(2, 5, 5, dtype=torch.bool)
+        torch.testing.assert_close(
+            causal_attention(query, key, value, everything), causal_attention(query, key, value)
+        )
+
+    @pytest.mark.parametrize("rotary", [False, True])
+    @pytest.mark.parametrize("shared", [1, 2, 3, 6])
+    def test_shared_heads_are_heads_with_equal_keys_and_values(
+        self, shared: int, rotary: bool
+    ) -> None:
+        torch.manual_seed(0)
+        positions = RotaryPositions(9, 4).double() if rotary else None
+        grouped = MultiHeadAttention(24, 6, key_value_heads=shared, rotary=positions).double()
+        plain = MultiHeadAttention(24, 6, rotary=positions).double()
+        with torch.no_grad():
+            for name in ("weight", "bias"):
+                parts = getattr(grouped.query_key_value, name).split([24, 4 * shared, 4 * shared])
+                copied = [
+                    part.unflatten(0, (shared, 4)).repeat_interleave(6 // shared, 0).flatten(0, 1)
+                    for part in parts[1:]
+                ]
+                getattr(plain.query_key_value, name).copy_(torch.cat([parts[0], *copied]))
+            plain.output.load_state_dict(grouped.output.state_dict())
+        stream, mask = random(2, 5, 24), some_mask(2, 5, 5, seed=6)
+        for some in (None, mask):
+            torch.testing.assert_close(
+                grouped(stream, None, some), plain(stream, None, some), rtol=0, atol=1e-12
+            )
+
+    @given(pieces=st.lists(st.integers(1, 4), min_size=1, max_size=5), masked=st.booleans())
+    @settings(deadline=None, max_examples=25)
+    def test_in_pieces_with_the_cache(self, pieces: list[int], masked: bool) -> None:
+        time = sum(pieces)
+        torch.manual_seed(0)
+        module = MultiHeadAttention(24, 6, key_value_heads=2).double()
+        stream = random(2, time, 24)
+        mask = some_mask(2, time, time, seed=7) if masked else None
+        cache, outputs, start = KeyValueCache(time), [], 0
+        for piece in stream.split(pieces, dim=1):
+            end = start + piece.shape[1]
+            some = None if mask is None else mask[:, start:end, :end]
+            outputs.append(module(piece, cache, some))
+            start = end
+        assert cache.keys is not None
+        assert cache.keys.shape[1] == 2
+        torch.testing.assert_close(
+            torch.cat(outputs, dim=1), module(stream, None, mask), rtol=0, atol=1e-12
+        )
+
+    def test_documents_that_are_packed_are_as_if_alone(self) -> None:
+        torch.manual_seed(0)
+        module = MultiHeadAttention(12, 3).double()
+        packed = torch.tensor([[5, 1, 0, 4, 4, 0, 2], [3, 0, 2, 2, 6, 1, 7]])
+        stream = random(2, 7, 12)
+        found = module(stream, mask=document_mask(packed, end_of_text=0))
+        for row, start, end in ((0, 0, 3), (0, 3, 6), (0, 6, 7), (1, 0, 2), (1, 2, 7)):
+            torch.testing.assert_close(
+                found[row : row + 1, start:end],
+                module(stream[row : row + 1, start:end]),
+                rtol=0,
+                atol=1e-12,
+            )
+
+    def test_names_shared_heads_that_do_not_divide(self) -> None:
+        for shared in (0, 4, 12):
+            with pytest.raises(ValueError, match=f"{shared} key_value_heads do not divide 6 heads"):
+                MultiHeadAttention(24, 6, key_value_heads=shared)
+
+
 def peer_of(module: MultiHeadAttention, width: int, bias: bool) -> nn.MultiheadAttention:
     """PyTorch's own multi-head attention with the same weights."""
     peer = nn.MultiheadAttention(width, module.heads, bias=bias, batch_first=True).double()
@@ -301,6 +433,64 @@ def with_mask(module: MultiHeadAttention, mask: Tensor) -> Callable[[Tensor], Te
         return module.output(mixed.transpose(1, 2).flatten(2))
 
     return forward
+
+
+class TestKeyValueCache:
+    def test_is_a_layer_cache_that_returns_what_it_was_given(self) -> None:
+        cache = KeyValueCache(5)
+        assert isinstance(cache, LayerCache)
+        keys, values = random(2, 2, 3, 5, 4)
+        assert torch.equal(cache.append(keys[:, :, :2], values[:, :, :2])[0], keys[:, :, :2])
+        found = cache.append(keys[:, :, 2:], values[:, :, 2:])
+        assert torch.equal(found[0], keys)
+        assert torch.equal(found[1], values)
+        assert cache.length == 5
+
+    def test_takes_its_memory_once(self) -> None:
+        cache = KeyValueCache(5)
+        cache.append(*torch.zeros(2, 2, 3, 1, 4))
+        assert cache.keys is not None
+        assert cache.keys.shape == (2, 3, 5, 4)
+        before = cache.keys.data_ptr()
+        keys, _ = cache.append(*torch.zeros(2, 2, 3, 2, 4))
+        assert cache.keys.data_ptr() == before == keys.data_ptr()
+
+    def test_refuses_what_does_not_fit(self) -> None:
+        cache = KeyValueCache(5)
+        cache.append(*torch.zeros(2, 2, 3, 4, 4))
+        with pytest.raises(ValueError, match="6 positions do not fit a cache for 5"):
+            cache.append(*torch.zeros(2, 2, 3, 2, 4))
+        with pytest.raises(ValueError, match="1 rows do not fit a cache of 2"):
+            cache.append(*torch.zeros(2, 1, 3, 1, 4))
+
+    def test_keeps_rows(self) -> None:
+        cache = KeyValueCache(5)
+        keys, values = random(2, 3, 2, 4, 4)
+        cache.append(keys, values)
+        cache.keep([2, 0, 2, 1])
+        found, _ = cache.append(*torch.ones(2, 4, 2, 1, 4, dtype=torch.float64))
+        assert torch.equal(found[:, :, :4], keys[[2, 0, 2, 1]])
+
+    def test_forgets_the_newest_positions(self) -> None:
+        cache = KeyValueCache(5)
+        keys, values = random(2, 2, 3, 4, 4)
+        cache.append(keys, values)
+        cache.crop(1)
+        assert cache.length == 1
+        newer = random(2, 2, 3, 2, 4, seed=1)
+        found = cache.append(*newer)
+        assert torch.equal(found[0], torch.cat([keys[:, :, :1], newer[0]], dim=2))
+        assert torch.equal(found[1], torch.cat([values[:, :, :1], newer[1]], dim=2))
+        cache.crop(0)
+        assert cache.append(*newer)[0].shape == (2, 3, 2, 4)
+
+    @pytest.mark.parametrize("length", [-1, 3])
+    def test_cannot_forget_what_it_does_not_have(self, length: int) -> None:
+        cache = KeyValueCache(5)
+        cache.append(*random(2, 2, 3, 2, 4))
+        with pytest.raises(ValueError, match=f"cannot keep {length} positions of 2"):
+            cache.crop(length)
+        assert cache.length == 2
 
 
 class TestCheckCausality:

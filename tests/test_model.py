@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mini_gpt import checks
+from mini_gpt.attention import KeyValueCache
 from mini_gpt.model import (
     GPT,
     GPTConfig,
@@ -35,7 +36,6 @@ from mini_gpt.model import (
     random_batch,
     training_bytes,
 )
-from mini_gpt.sampling import KeyValueCache
 
 ROOT = Path(__file__).resolve().parent.parent
 TINY = GPTConfig(vocab_size=17, context_length=8, layers=6, heads=3, width=12)

@@ -17,12 +17,11 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 import mini_gpt.sampling as sampling
 from mini_gpt import checks
-from mini_gpt.attention import LayerCache
+from mini_gpt.attention import KeyValueCache
 from mini_gpt.gpt2 import from_gpt2_names
 from mini_gpt.model import GPT, GPTConfig
 from mini_gpt.sampling import (
     Continuation,
-    KeyValueCache,
     Reader,
     SampleConfig,
     beam_search,
@@ -124,41 +123,6 @@ class TestCache:
             with torch.no_grad():
                 found = torch.cat([model(part, caches) for part in ids.split(3, dim=1)], dim=1)
                 assert torch.allclose(found, model(ids), atol=1e-3) == (position == "none")
-
-    def test_is_a_layer_cache_that_returns_what_it_was_given(self) -> None:
-        cache = KeyValueCache(5)
-        assert isinstance(cache, LayerCache)
-        keys, values = torch.randn(2, 2, 3, 5, 4, generator=seeded())
-        assert torch.equal(cache.append(keys[:, :, :2], values[:, :, :2])[0], keys[:, :, :2])
-        found = cache.append(keys[:, :, 2:], values[:, :, 2:])
-        assert torch.equal(found[0], keys)
-        assert torch.equal(found[1], values)
-        assert cache.length == 5
-
-    def test_takes_its_memory_once(self) -> None:
-        cache = KeyValueCache(5)
-        cache.append(*torch.zeros(2, 2, 3, 1, 4))
-        assert cache.keys is not None
-        assert cache.keys.shape == (2, 3, 5, 4)
-        before = cache.keys.data_ptr()
-        keys, _ = cache.append(*torch.zeros(2, 2, 3, 2, 4))
-        assert cache.keys.data_ptr() == before == keys.data_ptr()
-
-    def test_refuses_what_does_not_fit(self) -> None:
-        cache = KeyValueCache(5)
-        cache.append(*torch.zeros(2, 2, 3, 4, 4))
-        with pytest.raises(ValueError, match="6 positions do not fit a cache for 5"):
-            cache.append(*torch.zeros(2, 2, 3, 2, 4))
-        with pytest.raises(ValueError, match="1 rows do not fit a cache of 2"):
-            cache.append(*torch.zeros(2, 1, 3, 1, 4))
-
-    def test_keeps_rows(self) -> None:
-        cache = KeyValueCache(5)
-        keys, values = torch.randn(2, 3, 2, 4, 4, generator=seeded())
-        cache.append(keys, values)
-        cache.keep([2, 0, 2, 1])
-        found, _ = cache.append(*torch.ones(2, 4, 2, 1, 4))
-        assert torch.equal(found[:, :, :4], keys[[2, 0, 2, 1]])
 
 
 class TestSamplers:
@@ -638,6 +602,9 @@ class Words:
         raise NotImplementedError
 
     def to_dict(self) -> dict[str, object]:
+        raise NotImplementedError
+
+    def save(self, path: object) -> None:
         raise NotImplementedError
 
 
