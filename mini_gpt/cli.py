@@ -1,4 +1,4 @@
-"""The command line: `mini-gpt train` and `mini-gpt sample`.
+"""The command line: `mini-gpt train`, `mini-gpt sample` and `mini-gpt plot`.
 
 Bad input ends with exit status 2 and one line that says what to do, never with a traceback.
 """
@@ -6,15 +6,17 @@ Bad input ends with exit status 2 and one line that says what to do, never with 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Annotated
 
-import torch
 import tyro
 
+from mini_gpt.commands.plot import Plot, run_plot
 from mini_gpt.commands.sample import Sample, run_sample
-from mini_gpt.commands.train import GPU_MODEL, GPU_TRAINING, Train, run_train
+from mini_gpt.commands.train import Train, default_train, run_train
+from mini_gpt.runtime import TrainingStopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,23 +26,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: The words after the command's name; None takes those of the process.
 
     Returns:
-        The exit status: 0, or 2 for bad input.
+        The exit status: 0, 2 for bad input, or 128 and a signal's number if that ended it.
     """
-    on_gpu = torch.cuda.is_available()
-    training = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
-    commands = (
-        Annotated[Train, tyro.conf.subcommand("train", default=training)]
-        | Annotated[Sample, tyro.conf.subcommand("sample")]
-    )
+    arguments = sys.argv[1:] if arguments is None else arguments
     try:
+        training = default_train(arguments) if arguments[:1] == ["train"] else Train()
+        commands = (
+            Annotated[Train, tyro.conf.subcommand("train", default=training)]
+            | Annotated[Sample, tyro.conf.subcommand("sample")]
+            | Annotated[Plot, tyro.conf.subcommand("plot")]
+        )
         command = tyro.cli(
             commands,
             prog="mini-gpt",
-            description="Train a small GPT, and let it write.",
+            description="Train a small GPT, let it write, compare runs.",
             args=arguments,
         )
         if isinstance(command, Train):
             run_train(command)
+        elif isinstance(command, Plot):
+            run_plot(command)
         else:
             run_sample(command)
     except BrokenPipeError:  # the reader of our output, for instance `head`, has seen enough
@@ -49,6 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError, FloatingPointError) as fault:
         print(f"mini-gpt: {' '.join(str(fault).split())}", file=sys.stderr)
         return 2
+    except TrainingStopped as stop:
+        if os.environ.get("RANK", "0") == "0":  # one process speaks for all
+            print(f"mini-gpt: {stop}", file=sys.stderr)
+        return 128 + (signal.Signals[stop.signal_name] if stop.signal_name else signal.SIGTERM)
     except KeyboardInterrupt:
         print("\nmini-gpt: interrupted", file=sys.stderr)
         return 130

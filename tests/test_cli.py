@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,8 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mini_gpt import from_pretrained
+from mini_gpt import GPTConfig, TrainConfig, from_pretrained, training
 from mini_gpt.cli import main
+from mini_gpt.settings import read_settings, to_toml
 
 TEXT = "What light through yonder window breaks?\nIt is the east, and Juliet is the sun.\n" * 20
 SMALL = ["--context-length", "7", "--layers", "2", "--heads", "3", "--width", "12", "--batch", "5"]
@@ -65,12 +70,13 @@ class TestTrain:
         assert f"{final['bits_per_byte']:.4f} bits per byte" in captured.out
         written = captured.out.split("written by the model:\n\n")[1]
         assert len(written) == 31 + 1
-        assert "tokens/s" in captured.err  # the progress bar
+        assert captured.err == ""  # no progress bar where there is no terminal
 
     def test_writes_checkpoint_metrics_and_curve(self, run: Path) -> None:
         entries = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         assert [entry.get("step") for entry in entries] == [3, 6, None]
         assert (run / "loss.png").read_bytes().startswith(b"\x89PNG")
+        assert not (run / "samples.txt").exists()
         model, tokenizer = from_pretrained(run / "checkpoint")
         assert model.config.width == 12
         assert tokenizer.vocab_size == model.config.vocab_size == len(set(TEXT))
@@ -95,6 +101,127 @@ class TestTrain:
         final = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
         loss = evaluate(model, validation, context_length=model.config.context_length)
         assert loss == pytest.approx(final["validation_loss"], rel=1e-5)
+
+
+class TestSettings:
+    def test_a_run_is_resumed_with_its_settings(
+        self, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Stop after half the steps by a signal, resume by name alone: as if never stopped."""
+        whole, paused = tmp_path / "whole", tmp_path / "paused"
+        options = ["--corpus", str(corpus), *SMALL, *SHORT, "--dropout", "0.2"]
+        assert main(["train", "--out", str(whole), *options]) == 0
+        before = training.Trainer.step
+
+        def step(trainer: training.Trainer) -> torch.Tensor:
+            if trainer.steps_done == 3:
+                os.kill(os.getpid(), signal.SIGINT)
+            return before(trainer)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(training.Trainer, "step", step)
+            capsys.readouterr()
+            assert main(["train", "--out", str(paused), *options]) == 130
+        said = capsys.readouterr().err.strip()
+        assert said.startswith("mini-gpt: stopped by SIGINT after step 4 of 6, and saved; go on")
+        assert said.endswith(f"mini-gpt train --resume {paused}")
+        assert main(["train", "--resume", str(paused)]) == 0
+        ends = [from_pretrained(run / "checkpoint")[0].state_dict() for run in (whole, paused)]
+        assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+        assert (whole / "settings.toml").read_text() == (paused / "settings.toml").read_text()
+
+    def test_a_resumed_run_may_be_prolonged(self, run: Path) -> None:
+        assert main(["train", f"--resume={run}", "--steps", "9"]) == 0
+        lines = (run / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(line).get("step") for line in lines] == [3, 6, 9, None]
+        assert "steps = 9\n" in (run / "settings.toml").read_text()
+
+    @pytest.mark.parametrize("kind", ["toml", "yaml"])
+    def test_settings_come_from_a_file_and_options_go_before_it(
+        self, kind: str, corpus: Path, tmp_path: Path
+    ) -> None:
+        shape = {"context_length": 7, "layers": 1, "heads": 2, "width": 6, "bias": False}
+        how = {"steps": 4, "batch": 3, "learning_rate": 1, "optimiser": "muon", "device": "cpu"}
+        content = {"corpus": str(corpus), "model": shape, "training": how}
+        path = tmp_path / f"mine.{kind}"
+        path.write_text(to_toml(content) if kind == "toml" else json.dumps(content))
+        out = tmp_path / "run"
+        assert main(["train", "--config", str(path), "--steps", "2", "--out", str(out)]) == 0
+        model, _ = from_pretrained(out / "checkpoint")
+        assert (model.config.layers, model.config.width, model.config.bias) == (1, 6, False)
+        kept = read_settings(out / "settings.toml")
+        assert kept["training"]["steps"] == 2
+        assert kept["training"]["learning_rate"] == 1.0
+        assert kept["training"]["optimiser"] == "muon"
+        # What was kept starts the same run again.
+        again = tmp_path / "again"
+        assert main(["train", "--config", str(out / "settings.toml"), "--out", str(again)]) == 0
+        assert read_settings(again / "settings.toml") == kept
+
+    @pytest.mark.parametrize(
+        ("name", "content", "words"),
+        [
+            ("a.toml", "corpsu = 3", "did you mean corpus?"),
+            ("a.toml", "[training]\nlearning_rat = 3", "did you mean learning_rate?"),
+            ("a.toml", "[training]\nsteps = 2.5", "steps in .* cannot be 2.5; .* a whole number"),
+            ("a.toml", "[training]\noptimiser = 'sgd'", "'adamw' or 'muon'"),
+            ("a.toml", "[training]\nsteps = 0", "steps 0 must be at least 1"),
+            ("a.toml", "[training", "is not TOML"),
+            ("a.yaml", "a: [", "is not YAML"),
+            ("a.yaml", "- 1", "not a list"),
+            ("a.ini", "", "must be named .toml"),
+        ],
+    )
+    def test_a_bad_file_is_named_with_its_fault(
+        self,
+        name: str,
+        content: str,
+        words: str,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        path = tmp_path / name
+        path.write_text(content)
+        assert re.search(words, complaint(["train", "--config", str(path)], capsys))
+
+    def test_what_is_no_run_cannot_be_resumed(
+        self, corpus: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "no settings.toml" in complaint(["train", "--resume", str(tmp_path)], capsys)
+        corpus.write_text(TEXT.replace("Juliet", "Julius"))
+        assert "no longer the text" in complaint(["train", "--resume", str(run)], capsys)
+
+    def test_every_field_is_an_option(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit):
+            main(["train", "--help"])
+        shown = capsys.readouterr().out
+        for field in [*dataclasses.fields(TrainConfig), *dataclasses.fields(GPTConfig)]:
+            assert f"--{field.name.replace('_', '-')}" in shown
+
+
+class TestPlot:
+    def test_runs_are_compared_in_one_picture(
+        self, run: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        other, picture = tmp_path / "other", tmp_path / "both.png"
+        options = ["--corpus", str(corpus), "--out", str(other), *SMALL, *SHORT, "--seed", "3"]
+        assert main(["train", *options]) == 0
+        capsys.readouterr()
+        assert main(["plot", str(run), str(other), "--out", str(picture)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split()[:2] for line in lines[1:3]] == [[str(run), "6"], [str(other), "6"]]
+        looks = [json.loads(line) for line in (other / "metrics.jsonl").read_text().splitlines()]
+        lowest = min(look["validation_loss"] for look in looks[:2])
+        assert lines[2].split()[2] == f"{lowest:.4f}"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+    def test_what_is_no_run_is_named(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert "not a run" in complaint(["plot", str(tmp_path)], capsys)
+        (tmp_path / "metrics.jsonl").touch()
+        assert "nothing has been measured" in complaint(["plot", str(tmp_path)], capsys)
+        assert "at least one run" in complaint(["plot"], capsys)
 
 
 class TestSample:

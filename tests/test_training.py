@@ -431,7 +431,11 @@ def test_train_measures_the_whole_split_and_writes_it_down(tmp_path: Path) -> No
     kept, tokenizer = from_pretrained(out / "checkpoint")
     assert torch.equal(weights(kept), weights(model))
     assert tokenizer.decode(VALIDATION) == TOKENIZER.decode(VALIDATION)
-    assert sorted(path.name for path in out.iterdir()) == ["checkpoint", "metrics.jsonl"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoint",
+        "checkpoints",
+        "metrics.jsonl",
+    ]
 
 
 def test_a_second_run_in_the_same_folder_replaces_the_first(tmp_path: Path) -> None:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import builtins
 import dataclasses
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 
+from mini_gpt.commands.plot import draw_runs
 from mini_gpt.commands.sample import write
 from mini_gpt.data import load_corpus, split_tokens
+from mini_gpt.files import atomic_file
 from mini_gpt.model import GPT, GPTConfig, count_parameters
+from mini_gpt.parallel import process_group, rank, ranks
 from mini_gpt.runtime import resolve_device
-from mini_gpt.sampling import SampleConfig
+from mini_gpt.sampling import SampleConfig, generate
+from mini_gpt.settings import read_settings, to_toml, with_settings
 from mini_gpt.tokenizer import CharTokenizer
-from mini_gpt.training import TrainConfig, TrainResult, train
+from mini_gpt.training import TrainConfig, train
 
 # What a laptop trains in two minutes, and what a graphics card trains in a few.
 CPU_MODEL = GPTConfig(vocab_size=1, context_length=64, layers=4, heads=4, width=128)
@@ -32,18 +40,73 @@ class Train:
     corpus: str = "shakespeare"
     """What to learn from: "shakespeare" (fetched once), a text file, or a folder of .txt files."""
     out: Path = Path("runs/latest")
-    """Folder for the checkpoint, the metrics (JSON lines) and the loss curve (PNG)."""
+    """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG)."""
+    config: Path | None = None
+    """Settings from a TOML or YAML file, for instance runs/latest/settings.toml; options given here
+    go before what it says."""
+    resume: Path | None = None
+    """Folder of a run to go on with, with the settings that it was started with."""
+    sample_every: int = 500
+    """Steps between two samples written to samples.txt; 0 writes none."""
     sample_characters: int = 400
     """Characters to write when trained."""
+    timeout: float = 600.0
+    """Seconds after which a process of a parallel run gives up waiting for the others."""
     model: tyro.conf.OmitArgPrefixes[GPTConfig] = field(default=CPU_MODEL)
     """Shape of the model; --vocab-size follows from the corpus."""
     training: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default=CPU_TRAINING)
     """How to train."""
 
 
+def default_train(arguments: Sequence[str]) -> Train:
+    """What `mini-gpt train` does if no option says otherwise: by the machine, a file, or a run.
+
+    Args:
+        arguments: The words after the command's name; --config and --resume are looked for.
+    """
+    on_gpu = torch.cuda.is_available()
+    train = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
+    if (file := value_of("--config", arguments)) is not None:
+        content = read_settings(Path(file))
+        content.pop("corpus_sha256", None)
+        train = with_settings(train, content, file)
+    if (run := value_of("--resume", arguments)) is not None:
+        path = Path(run) / "settings.toml"
+        if not path.is_file():
+            raise ValueError(f"{run} is not a run of mini-gpt train: it has no settings.toml")
+        content = read_settings(path)
+        content.pop("corpus_sha256", None)
+        train = dataclasses.replace(with_settings(train, content, str(path)), out=Path(run))
+    return train
+
+
+def value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """The value that the command line gives an option, if it does."""
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return None
+
+
 def run_train(command: Train) -> None:
     """Fetch or read the corpus, train, report, draw the loss curve, and sample."""
+    if command.sample_every < 0 or command.sample_characters < 0:
+        raise ValueError("sample_every and sample_characters must be at least 0")
     device = resolve_device(command.training.device)
+    with process_group(device, command.timeout):
+        train_and_report(command, device)
+
+
+def train_and_report(command: Train, device: torch.device) -> None:
+    """`run_train`, with this process connected to those that train with it."""
+
+    def print(*words: object, **options: Any) -> None:
+        if rank() == 0:
+            builtins.print(*words, **options)
+
+    out, config, resuming = command.out, command.training, command.resume is not None
     text = load_corpus(command.corpus)
     tokenizer = CharTokenizer.train(text)
     if command.model.vocab_size not in (1, tokenizer.vocab_size):
@@ -53,26 +116,86 @@ def run_train(command: Train) -> None:
         )
     tokens = np.array(tokenizer.encode(text), dtype=np.min_scalar_type(tokenizer.vocab_size))
     training_tokens, validation_tokens = split_tokens(tokens)
-    torch.manual_seed(command.training.seed)
+    torch.manual_seed(config.seed)
     model = GPT(dataclasses.replace(command.model, vocab_size=tokenizer.vocab_size))
+    if rank() == 0:
+        keep_settings(command, hashlib.sha256(text.encode()).hexdigest(), resuming)
     print(
         f"corpus {command.corpus}: {len(text):,} characters, {tokenizer.vocab_size} distinct; "
         f"{len(training_tokens):,} to train on, {len(validation_tokens):,} to validate on"
     )
-    print(f"model: {count_parameters(model):,} parameters, on {describe(device)}", flush=True)
+    together = f", {ranks()} processes" if ranks() > 1 else ""
+    print(f"model: {count_parameters(model):,} parameters, on {describe(device)}{together}")
+    print(end="", flush=True)
+    sampled = samples_in(out / "samples.txt", resuming)
+
+    def sample(entry: dict[str, Any]) -> None:
+        if command.sample_every and entry["step"] // command.sample_every > sampled[0]:
+            sampled[0] = entry["step"] // command.sample_every
+            words = generate(model, tokenizer, ["\n"], SampleConfig(max_new_tokens=200))[0]
+            with (out / "samples.txt").open("a", encoding="utf-8") as file:
+                file.write(f"--- step {entry['step']} ---\n{words}\n\n")
+
     result = train(
-        model, training_tokens, validation_tokens, tokenizer, command.training, out=command.out
+        model,
+        training_tokens,
+        validation_tokens,
+        tokenizer,
+        config,
+        out=out,
+        resume=resuming,
+        on_evaluation=sample,
     )
     print(
         f"loss on the whole validation split: {result.validation_loss:.4f} nats per character, "
         f"{result.bits_per_byte:.4f} bits per byte"
     )
     print(f"trained for {result.seconds:.0f} s at {result.tokens_per_second:,.0f} tokens/s")
-    print(f"checkpoint and metrics are in {command.out}")
-    print(draw_losses(result, command.out / "loss.png"))
-    if command.sample_characters:
-        print(f"\n{command.sample_characters} characters written by the model:\n")
-        write(model, tokenizer, "\n", SampleConfig(max_new_tokens=command.sample_characters))
+    if (share := result.history[-1].get("model_flops_utilisation")) is not None:
+        print(f"that is {share:.0%} of what the device could compute at most")
+    if result.skipped_steps:
+        print(f"{result.skipped_steps} steps were skipped: loss or gradient were not finite")
+    print(f"checkpoint and metrics are in {out}")
+    if rank() == 0:
+        print(draw_runs({str(out): result.history}, out / "loss.png"))
+        if command.sample_characters:
+            print(f"\n{command.sample_characters} characters written by the model:\n")
+            write(model, tokenizer, "\n", SampleConfig(max_new_tokens=command.sample_characters))
+
+
+def keep_settings(command: Train, corpus: str, resuming: bool) -> None:
+    """Write a run's settings to its folder; when resuming, see that the text is still the same.
+
+    Args:
+        command: The settings.
+        corpus: Fingerprint of the text.
+        resuming: Whether the run was started before.
+
+    Raises:
+        ValueError: if it is another text.
+    """
+    path = command.out / "settings.toml"
+    if resuming and read_settings(path).get("corpus_sha256", corpus) != corpus:
+        raise ValueError(
+            f"the corpus {command.corpus} is no longer the text that {command.out} was started "
+            "with; bring the old one back, or start a new run"
+        )
+    settings = dataclasses.asdict(command)
+    for name in ("out", "config", "resume"):  # where and how, not what
+        settings.pop(name)
+    settings["model"].pop("vocab_size")  # follows from the corpus
+    source = Path(command.corpus)
+    settings["corpus"] = str(source.absolute()) if source.exists() else command.corpus
+    with atomic_file(path) as partial:
+        content = {"corpus_sha256": corpus, **settings}
+        partial.write_text(to_toml(content), encoding="utf-8")
+
+
+def samples_in(path: Path, resuming: bool) -> list[int]:
+    """A counter of the samples written so far; a new run begins with an empty file."""
+    if not resuming:
+        path.unlink(missing_ok=True)
+    return [0]
 
 
 def describe(device: torch.device) -> str:
@@ -84,40 +207,3 @@ def describe(device: torch.device) -> str:
         if device.type == "cpu"
         else device.type
     )
-
-
-def draw_losses(result: TrainResult, path: Path) -> str:
-    """Draw the loss curve where matplotlib is installed, and say where it is or why not."""
-    try:
-        import matplotlib as mpl
-    except ImportError:
-        return "no loss curve is drawn without matplotlib (pip install matplotlib)"
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    from mini_gpt import figures
-    from mini_gpt.files import atomic_file
-
-    with mpl.rc_context():  # leave the caller's style as it is
-        figures.use_style()
-        figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots()
-        steps = [entry["step"] for entry in result.history]
-        axes.plot(
-            steps,
-            [entry["training_loss"] for entry in result.history],
-            marker="o",
-            label="training",
-        )
-        axes.plot(
-            steps,
-            [entry["validation_loss"] for entry in result.history],
-            marker="s",
-            label="validation",
-        )
-        axes.set(xlabel="step", ylabel="loss (nats per token)", title="Loss while training")
-        axes.legend()
-        with atomic_file(path) as partial:
-            figure.savefig(partial, format="png")
-    return f"the loss curve is {path}"
