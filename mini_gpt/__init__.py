@@ -5,7 +5,7 @@
 """
 
 from mini_gpt.data import BatchSource, load_corpus, load_documents, split_tokens
-from mini_gpt.gpt2 import from_pretrained, save_pretrained
+from mini_gpt.gpt2 import from_pretrained, save_pretrained, to_huggingface
 from mini_gpt.model import GPT, GPTConfig, count_parameters
 from mini_gpt.sampling import Generation, SampleConfig, generate, stream
 from mini_gpt.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer, save_tokenizer
@@ -35,5 +35,6 @@ __all__ = [
     "save_tokenizer",
     "split_tokens",
     "stream",
+    "to_huggingface",
     "train",
 ]

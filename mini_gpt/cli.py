@@ -1,4 +1,4 @@
-"""The command line: `mini-gpt train`, `mini-gpt sample` and `mini-gpt plot`.
+"""The command line: `mini-gpt train`, `sample`, `plot` and `info`.
 
 Bad input ends with exit status 2 and one line that says what to do, never with a traceback.
 """
@@ -13,6 +13,7 @@ from typing import Annotated
 
 import tyro
 
+from mini_gpt.commands.info import Info, run_info
 from mini_gpt.commands.plot import Plot, run_plot
 from mini_gpt.commands.sample import Sample, run_sample
 from mini_gpt.commands.train import Train, default_train, run_train
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Annotated[Train, tyro.conf.subcommand("train", default=training)]
             | Annotated[Sample, tyro.conf.subcommand("sample")]
             | Annotated[Plot, tyro.conf.subcommand("plot")]
+            | Annotated[Info, tyro.conf.subcommand("info")]
         )
         command = tyro.cli(
             commands,
@@ -46,6 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             run_train(command)
         elif isinstance(command, Plot):
             run_plot(command)
+        elif isinstance(command, Info):
+            run_info(command)
         else:
             run_sample(command)
     except BrokenPipeError:  # the reader of our output, for instance `head`, has seen enough

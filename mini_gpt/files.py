@@ -112,6 +112,28 @@ def current_umask() -> int:
     return umask
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ValueError: if its folder is none, or it is not there or holds no JSON object.
+    """
+    if path.parent.is_file():
+        raise ValueError(f"{path.parent} is a file, not the folder of a model")
+    if not path.is_file():
+        raise ValueError(f"{path.parent} holds no model: it has no {path.name}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as fault:
+        raise ValueError(f"{path} is not JSON ({fault})") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} does not hold a JSON object")
+    return content
+
+
 # What a released GPT-2 consists of. Other formats of the same weights stay where they are.
 HUB_FILES = [
     "config.json",
@@ -120,6 +142,7 @@ HUB_FILES = [
     "vocab.json",
     "merges.txt",
     "tokenizer.json",
+    "mini_gpt_tokenizer.json",
 ]
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mini_gpt.files import atomic_file
-from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer, gpt2_byte_characters, merge_piece
+from mini_gpt.tokenizer import (
+    GPT2_PATTERN,
+    BPETokenizer,
+    CharTokenizer,
+    Tokenizer,
+    gpt2_byte_characters,
+    merge_piece,
+    read_gpt2_tokens,
+)
 
 
 def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
@@ -35,7 +43,7 @@ def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
     return pairs
 
 
-def to_huggingface(tokenizer: BPETokenizer, folder: str | os.PathLike[str]) -> None:
+def write_huggingface_tokenizer(tokenizer: Tokenizer, folder: str | os.PathLike[str]) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json` for `tokenizers` and `transformers`.
 
     `AutoTokenizer.from_pretrained(folder)` gives the same ids for ordinary text. Unlike ours, it
@@ -44,31 +52,85 @@ def to_huggingface(tokenizer: BPETokenizer, folder: str | os.PathLike[str]) -> N
     GPT-2's must be one that it understands alike.
 
     Args:
-        tokenizer: The tokenizer to write.
+        tokenizer: The tokenizer to write: a `BPETokenizer` or a `CharTokenizer`.
         folder: Where to write; created where missing. Files of these names are replaced.
 
     Raises:
         ValueError: if the tokens were not learned by merging.
+        TypeError: if the tokenizer is of another kind.
     """
+    special: tuple[str, ...] = ()
+    if isinstance(tokenizer, BPETokenizer):
+        content, special = bpe_content(tokenizer), tuple(tokenizer.special_tokens)
+    elif isinstance(tokenizer, CharTokenizer):
+        content = character_content(tokenizer)
+    else:
+        raise TypeError(
+            f"a {type(tokenizer).__name__} cannot be written for other libraries; "
+            "use a BPETokenizer or a CharTokenizer"
+        )
+    configuration: dict[str, object] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    if special:
+        configuration["eos_token"] = special[0]
+    for name, part in (("tokenizer.json", content), ("tokenizer_config.json", configuration)):
+        with atomic_file(Path(folder) / name) as partial:
+            partial.write_text(json.dumps(part, ensure_ascii=False), encoding="utf-8")
+
+
+def split_by(pattern: str) -> dict[str, Any]:
+    """The step that cuts a text into the matches of a pattern."""
+    return {
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+
+
+def frame(added: list[dict[str, Any]], cut: Any, decoder: Any, model: Any) -> dict[str, Any]:
+    """The parts of a `tokenizer.json` in their places."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": cut,
+        "post_processor": None,
+        "decoder": decoder,
+        "model": model,
+    }
+
+
+def character_content(tokenizer: CharTokenizer) -> dict[str, Any]:
+    """What `tokenizer.json` says about a tokenizer of characters.
+
+    An unknown character is an error there as it is here, where there is no replacement: the token
+    that would stand in for it is not one character, so that it is not in the vocabulary.
+    """
+    model = {
+        "type": "WordLevel",
+        "vocab": {character: id for id, character in enumerate(tokenizer.alphabet)},
+        "unk_token": "unknown" if tokenizer.replacement is None else tokenizer.replacement,
+    }
+    return frame([], split_by(r"[\s\S]"), {"type": "Fuse"}, model)
+
+
+def bpe_content(tokenizer: BPETokenizer) -> dict[str, Any]:
+    """What `tokenizer.json` says about a byte-level BPE tokenizer."""
     characters = {byte: character for character, byte in gpt2_byte_characters().items()}
 
     def written(token: bytes) -> str:
         return "".join(characters[byte] for byte in token)
 
-    by_gpt2 = tokenizer.pattern == GPT2_PATTERN
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
-    split = {
-        "type": "Split",
-        "pattern": {"Regex": tokenizer.pattern},
-        "behavior": "Isolated",
-        "invert": False,
-    }
-    pre_tokenizer: dict[str, Any] = {**byte_level, "use_regex": True}
-    if not by_gpt2:
-        pre_tokenizer = {
-            "type": "Sequence",
-            "pretokenizers": [split, {**byte_level, "use_regex": False}],
-        }
+    cut: dict[str, Any] = {**byte_level, "use_regex": True}
+    if tokenizer.pattern != GPT2_PATTERN:
+        parts = [split_by(tokenizer.pattern), {**byte_level, "use_regex": False}]
+        cut = {"type": "Sequence", "pretokenizers": parts}
     added: list[dict[str, Any]] = [
         {
             "id": len(tokenizer.tokens) + place,
@@ -83,34 +145,42 @@ def to_huggingface(tokenizer: BPETokenizer, folder: str | os.PathLike[str]) -> N
     ]
     vocabulary = {written(token): id for id, token in enumerate(tokenizer.tokens)}
     vocabulary.update({token["content"]: token["id"] for token in added})
-    content = {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": added,
-        "normalizer": None,
-        "pre_tokenizer": pre_tokenizer,
-        "post_processor": None,
-        "decoder": {**byte_level, "use_regex": True},
-        "model": {
-            "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
-            "vocab": vocabulary,
-            "merges": [[written(left), written(right)] for left, right in merges_of(tokenizer)],
-        },
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": vocabulary,
+        "merges": [[written(left), written(right)] for left, right in merges_of(tokenizer)],
     }
-    configuration: dict[str, object] = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "clean_up_tokenization_spaces": False,
-    }
-    if tokenizer.special_tokens:
-        configuration["eos_token"] = tokenizer.special_tokens[0]
-    for name, part in (("tokenizer.json", content), ("tokenizer_config.json", configuration)):
-        with atomic_file(Path(folder) / name) as partial:
-            partial.write_text(json.dumps(part, ensure_ascii=False), encoding="utf-8")
+    return frame(added, cut, {**byte_level, "use_regex": True}, model)
+
+
+def read_huggingface_tokenizer(folder: Path) -> BPETokenizer:
+    """A tokenizer like GPT-2's from the files in which Hugging Face's libraries keep it.
+
+    Args:
+        folder: Holds `vocab.json` and `merges.txt`, or `tokenizer.json`.
+
+    Raises:
+        ValueError: if there are no such files, or the tokenizer works in another way than GPT-2's.
+    """
+    pair, single = (folder / "vocab.json", folder / "merges.txt"), folder / "tokenizer.json"
+    if all(path.is_file() for path in pair):
+        return BPETokenizer.gpt2(*pair)
+    if not single.is_file():
+        raise ValueError(f"{folder} has no tokenizer.json, nor vocab.json and merges.txt")
+    try:
+        content = json.loads(single.read_text(encoding="utf-8"))
+        cut, model = content["pre_tokenizer"], content["model"]
+        if (cut["type"], cut["add_prefix_space"], cut["use_regex"]) != ("ByteLevel", False, True):
+            raise ValueError("text is cut in another way than GPT-2's")
+        ids = model["vocab"] | {token["content"]: token["id"] for token in content["added_tokens"]}
+        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in model["merges"]]
+        return BPETokenizer(read_gpt2_tokens(json.dumps(ids), "\n".join(merges)))
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ValueError(f"{single} is no tokenizer like GPT-2's ({fault})") from None

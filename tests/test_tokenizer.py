@@ -23,7 +23,7 @@ from transformers import AutoTokenizer
 
 from mini_gpt import checks
 from mini_gpt.corpus import gpt2_vocabulary_files, shakespeare_documents
-from mini_gpt.interchange import merges_of, to_huggingface
+from mini_gpt.interchange import merges_of, write_huggingface_tokenizer
 from mini_gpt.tokenizer import (
     END_OF_TEXT,
     GPT2_PATTERN,
@@ -482,7 +482,7 @@ def test_hugging_face_gives_the_same_ids(
     ours = BPETokenizer.train(
         corpus[:60_000] + " 🌹🌹 猫猫", 700, pattern=pattern, special_tokens=special
     )
-    to_huggingface(ours, tmp_path / "new")
+    write_huggingface_tokenizer(ours, tmp_path / "new")
     theirs = HuggingFaceTokenizer.from_file(str(tmp_path / "new" / "tokenizer.json"))
     auto = AutoTokenizer.from_pretrained(tmp_path / "new")
     for text in (
@@ -518,7 +518,7 @@ def test_merges_can_be_recovered(gpt2: BPETokenizer) -> None:
 def test_tokens_that_no_merge_makes_are_named(tmp_path: Path) -> None:
     made_up = BPETokenizer([*learn_tokens("", 256), b"abc"])
     with pytest.raises(ValueError, match=r"token 256, b'abc', is no union of two"):
-        to_huggingface(made_up, tmp_path)
+        write_huggingface_tokenizer(made_up, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mini_gpt.checks.report import call, expect, run_check
-from mini_gpt.gpt2 import from_gpt2_names, gpt2_names
+from mini_gpt.gpt2 import gpt2_names
 from mini_gpt.model import GPT, GPTConfig
 
 
@@ -65,37 +65,34 @@ def query_weight(answer: Callable[[dict[str, Tensor], int, int, int], Any]) -> N
     run_check(cases, "head and column: you know what each part of c_attn does.")
 
 
-def to_gpt2_names(answer: Callable[[dict[str, Tensor], int], Any]) -> None:
-    """Check a function that is the inverse of `from_gpt2_names`."""
-    config = GPTConfig(vocab_size=17, context_length=8, layers=2, heads=3, width=12)
-    with torch.random.fork_rng(devices=[]):
+def with_biases(answer: Callable[[GPT], Any]) -> None:
+    """Check a function that gives a model without biases some that change nothing."""
+    config = GPTConfig(17, context_length=8, layers=2, heads=3, width=12, bias=False)
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(0)
-        model, rotary = GPT(config), GPT(replace(config, position="rotary"))
-    ours = {name: tensor.detach() for name, tensor in model.named_parameters()}
+        model = GPT(config).eval()
+        for parameter in model.parameters():  # scales that are not 1, too
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    ids = torch.randint(17, (2, 5), generator=torch.Generator().manual_seed(1))
 
-    def refuses(tensors: dict[str, Tensor]) -> bool:
-        try:
-            answer(tensors, 2)
-        except ValueError:
-            return True
-        return False
-
+    @torch.no_grad()
     def cases() -> None:
-        found = call(answer, dict(ours), 2)
-        names = sorted(found) if isinstance(found, dict) else None
-        missing = set(gpt2_names(2)) - set(names or ())
-        hint = f"{len(missing)} names are missing, for instance {min(missing)}." if missing else ""
-        expect("the number of names", len(names or ()), 28, hint or "some names are not GPT-2's.")
-        expect("the names", names, sorted(gpt2_names(2)), hint or "some names are not GPT-2's.")
-        back = from_gpt2_names(found, 2)
-        hint = "Conv1D stores (inputs, outputs); a square matrix needs to be turned round, too."
-        for name, tensor in ours.items():
-            expect(f"{name}, there and back", back[name], tensor, hint)
-        others = {name: tensor.detach() for name, tensor in rotary.named_parameters()}
-        hint = "GPT-2 has position embeddings; without them there must be a ValueError."
-        expect("a model with rotary positions: refused", refuses(others), True, hint)
-        hint = "GPT-2 has no name for this tensor; dropping it silently would change the model."
-        extra = {**ours, "decoder.gate.weight": torch.zeros(3)}
-        expect("a model with a tensor too many: refused", refuses(extra), True, hint)
+        before = model(ids)
+        found = answer(model)
+        kind = type(found).__name__
+        expect("the kind of the answer", kind, "GPT", "return a new GPT with the other config.")
+        assert isinstance(found, GPT)
+        hint = "dataclasses.replace(model.config, bias=True) describes the new model."
+        expect("its config", found.config, replace(config, bias=True), hint)
+        biases = sum(name.endswith("bias") for name, _ in found.named_parameters())
+        expect("the number of biases", biases, 13, "the new model is built from its config.")
+        hint = "every weight has to be copied, and every bias has to be 0."
+        expect("its logits", found.eval()(ids), before, hint)
+        expect("the given model's logits", model(ids), before, "leave the given model as it is.")
+        hint = "the two models must not share their memory; copy the weights."
+        shared = {p.data_ptr() for p in model.parameters()} & {
+            p.data_ptr() for p in found.parameters()
+        }
+        expect("the number of shared tensors", len(shared), 0, hint)
 
-    run_check(cases, "there and back, bit by bit, and nothing is lost in silence.")
+    run_check(cases, "with zero biases it is a GPT-2, and can go wherever a GPT-2 can.")

@@ -27,9 +27,9 @@ from mini_gpt.tokenizer import CharTokenizer
 from mini_gpt.training import TrainConfig, train
 
 # What a laptop trains in two minutes, and what a graphics card trains in a few.
-CPU_MODEL = GPTConfig(vocab_size=1, context_length=64, layers=4, heads=4, width=128)
+CPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare-small"), vocab_size=1)
 CPU_TRAINING = TrainConfig(steps=2000, batch=12, learning_rate=3e-3, final_learning_rate=3e-4)
-GPU_MODEL = GPTConfig(vocab_size=1, context_length=256, layers=6, heads=6, width=384, dropout=0.2)
+GPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare"), vocab_size=1)
 GPU_TRAINING = TrainConfig(steps=5000, batch=64)
 
 
