@@ -20,15 +20,19 @@ from torch import Tensor, nn
 
 from mini_gpt import checks, gpt2
 from mini_gpt.gpt2 import (
+    CHECKPOINT_FILES,
     CONV1D_WEIGHTS,
     GPT2_NAMES,
+    HUGGINGFACE_FILES,
     from_gpt2_names,
     from_huggingface,
     from_pretrained,
     gpt2_config,
     gpt2_names,
     gpt2_parameters,
+    load_config,
     save_pretrained,
+    to_huggingface,
 )
 from mini_gpt.model import GPT, GPTConfig, batch_loss, count_parameters
 from mini_gpt.sampling import SampleConfig, generate_ids
@@ -418,8 +422,23 @@ class TestHub:
                 losses.append(batch_loss(model, ids).item())
         assert losses[0] < 4.5 < losses[1]
         peer = transformers.GPT2LMHeadModel.from_pretrained("openai-community/gpt2").eval()
+        ids = torch.tensor([tokenizer.encode(sentence)])
         with torch.no_grad():
             torch.testing.assert_close(model(ids), peer(ids).logits, atol=1e-3, rtol=1e-4)
+            assert losses[0] == pytest.approx(peer(ids, labels=ids).loss.item(), abs=1e-3)
+        their_tokenizer = transformers.AutoTokenizer.from_pretrained("openai-community/gpt2")
+        for text in (sentence, shuffled, "Zoë's 3 \n\n\t cats  猫"):
+            assert their_tokenizer(text)["input_ids"] == tokenizer.encode(text)
+        prompt = torch.tensor([tokenizer.encode("The capital of France is")])
+        theirs = peer.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            do_sample=False,
+            max_new_tokens=20,
+            pad_token_id=tokenizer.end_of_text,
+        )[0, prompt.shape[1] :].tolist()
+        source = generate_ids(model, prompt[0].tolist(), SampleConfig(temperature=0.0))
+        assert [next(source) for _ in theirs] == theirs
 
 
 class TestConversion:
@@ -458,6 +477,8 @@ CONFIGS = st.builds(
     bias=st.booleans(),
     dropout=st.sampled_from([0.0, 0.25]),
     position=st.sampled_from(["learned", "sinusoidal", "rotary", "none"]),
+    normalisation=st.sampled_from(["layer", "rms"]),
+    vocab_multiple=st.sampled_from([1, 8, 64]),
 )
 
 
@@ -548,6 +569,192 @@ class TestRoundTrip:
         restored = from_pretrained(tmp_path / "model")[0]
         for name, tensor in restored.state_dict().items():
             assert torch.equal(tensor, model.state_dict()[name]), name
+
+
+TOKENIZERS = {
+    "characters": CharTokenizer.train("to be or not to be\n\t Zoë 猫"),
+    "characters with a replacement": CharTokenizer.train("to be or not", replacement="?"),
+    "byte pairs": BPETokenizer.train("to be or not to be, that is the question" * 3, 279),
+    "byte pairs, two special tokens": BPETokenizer.train(
+        "to be or not to be" * 3, 262, special_tokens=["<|endoftext|>", "<|user|>"]
+    ),
+}
+
+
+class TestToHuggingFace:
+    """What we write, `transformers` loads: the same ids, logits and text."""
+
+    @settings(
+        deadline=None,
+        max_examples=12,
+        suppress_health_check=[HealthCheck.function_scoped_fixture],
+    )
+    @given(st.data())
+    def test_logits_of_transformers_are_ours(self, tmp_path: Path, data: st.DataObject) -> None:
+        heads = data.draw(st.integers(1, 4), "heads")
+        config = GPTConfig(
+            vocab_size=data.draw(st.integers(7, 60), "vocabulary"),
+            context_length=data.draw(st.integers(1, 12), "context length"),
+            layers=data.draw(st.integers(1, 3), "layers"),
+            heads=heads,
+            width=heads * data.draw(st.integers(1, 7), "head width"),
+            hidden_width=data.draw(st.none() | st.integers(1, 40), "feed-forward width"),
+            dropout=data.draw(st.sampled_from([0.0, 0.25]), "dropout"),
+            vocab_multiple=data.draw(st.sampled_from([1, 64]), "multiple"),
+        )
+        model = build(config, data.draw(st.integers(0, 1000), "seed"))
+        to_huggingface(model, TOKENIZER, tmp_path / "shared")
+        peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shared").eval()
+        assert type(peer).__name__ == "GPT2LMHeadModel"
+        ids = ids_for(config.vocab_size, 3, config.context_length)
+        with torch.no_grad():
+            torch.testing.assert_close(peer(ids).logits, model(ids), atol=1e-5, rtol=1e-5)
+        again, tokenizer = from_pretrained(tmp_path / "shared")
+        assert again.config == dataclasses.replace(config, vocab_multiple=1)
+        torch.testing.assert_close(again(ids), model(ids), atol=1e-6, rtol=1e-6)
+        assert tokenizer.to_dict() == TOKENIZER.to_dict()
+
+    @pytest.mark.parametrize("kind", TOKENIZERS)
+    def test_ids_of_transformers_are_ours(self, kind: str, tmp_path: Path) -> None:
+        tokenizer = TOKENIZERS[kind]
+        model = build(dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size))
+        to_huggingface(model, tokenizer, tmp_path / "shared")
+        auto = transformers.AutoTokenizer.from_pretrained(tmp_path / "shared")
+        assert len(auto) == tokenizer.vocab_size
+        assert auto.eos_token_id == tokenizer.end_of_text
+        texts = ["", "to be", "not\n\tto  be ", "  eee"]
+        if kind != "characters":
+            texts += ["hamlet 3", "猫 🌹"]
+        for text in texts if kind != "characters with a replacement" else ["", "to be", "xy 猫 z"]:
+            ids = tokenizer.encode(text)
+            assert auto(text)["input_ids"] == ids
+            assert auto.decode(ids) == tokenizer.decode(ids)
+        again = from_pretrained(tmp_path / "shared")[1]
+        assert again.to_dict() == tokenizer.to_dict()
+
+    def test_an_unknown_character_is_an_error_there_too(self, tmp_path: Path) -> None:
+        to_huggingface(build(), TOKENIZER, tmp_path / "shared")
+        auto = transformers.AutoTokenizer.from_pretrained(tmp_path / "shared")
+        with pytest.raises(Exception, match=r"(?i)unk"):
+            auto("hijk")
+
+    def test_greedy_text_is_the_same(self, tmp_path: Path) -> None:
+        tokenizer = TOKENIZERS["byte pairs"]
+        config = GPTConfig(tokenizer.vocab_size, 40, layers=2, heads=3, width=24)
+        model = build(config, seed=2)
+        to_huggingface(model, tokenizer, tmp_path / "shared")
+        peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shared").eval()
+        peer.generation_config.eos_token_id = None  # go on to the end
+        prompt = torch.tensor([tokenizer.encode("to be")])
+        mask = torch.ones_like(prompt)
+        theirs = peer.generate(
+            prompt, attention_mask=mask, do_sample=False, max_new_tokens=30, pad_token_id=0
+        )
+        source = generate_ids(model, prompt[0].tolist(), SampleConfig(temperature=0.0))
+        ours = [next(source) for _ in range(30)]
+        assert ours == theirs[0, prompt.shape[1] :].tolist()
+        assert len(set(ours)) > 3, "a text that repeats one token would prove little"
+
+    def test_transformers_writes_and_we_read_what_we_wrote_and_it_read(
+        self, tmp_path: Path
+    ) -> None:
+        """Ours, theirs, ours again: through their save as well."""
+        tokenizer = TOKENIZERS["byte pairs"]
+        model = build(dataclasses.replace(TINY, vocab_size=tokenizer.vocab_size))
+        to_huggingface(model, tokenizer, tmp_path / "first")
+        peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "first")
+        peer.save_pretrained(tmp_path / "second")
+        again = from_huggingface(tmp_path / "second")
+        assert again.config == model.config
+        assert all(
+            torch.equal(tensor, again.state_dict()[name])
+            for name, tensor in model.state_dict().items()
+        )
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+    def test_keeps_the_number_format(self, dtype: torch.dtype, tmp_path: Path) -> None:
+        to_huggingface(build().to(dtype), TOKENIZER, tmp_path / "shared")
+        assert from_pretrained(tmp_path / "shared")[0].positions.weight.dtype == dtype
+        peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shared", dtype="auto")
+        assert peer.dtype == dtype
+
+    @pytest.mark.parametrize(
+        ("changes", "parts"),
+        [
+            ({"position": "rotary"}, ["position is 'rotary', GPT-2's is 'learned'"]),
+            ({"position": "sinusoidal"}, ["position is 'sinusoidal'"]),
+            ({"position": "none"}, ["position is 'none'"]),
+            ({"normalisation": "rms"}, ["normalisation is 'rms', GPT-2's is 'layer'"]),
+            ({"bias": False}, ["bias is False, GPT-2's is True"]),
+            (
+                {"position": "rotary", "normalisation": "rms", "bias": False},
+                ["position is 'rotary'", "normalisation is 'rms'", "bias is False"],
+            ),
+        ],
+    )
+    def test_refuses_what_gpt2_cannot_express(
+        self, changes: dict[str, Any], parts: list[str], tmp_path: Path
+    ) -> None:
+        model = build(dataclasses.replace(TINY, **changes))
+        with pytest.raises(ValueError, match="GPT-2 cannot express this model") as fault:
+            to_huggingface(model, TOKENIZER, tmp_path / "shared")
+        for part in [*parts, "keep it with save_pretrained"]:
+            assert part in str(fault.value)
+        assert not list(tmp_path.iterdir())
+
+    def test_whole_or_not_at_all(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        older = build(seed=1)
+        to_huggingface(older, TOKENIZER, tmp_path / "shared")
+        assert {path.name for path in (tmp_path / "shared").iterdir()} == {*HUGGINGFACE_FILES}
+
+        def fail(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        monkeypatch.setattr(gpt2, "save_tokenizer", fail)  # the last of the files
+        with pytest.raises(OSError, match="no space left"):
+            to_huggingface(build(seed=2), TOKENIZER, tmp_path / "shared")
+        assert [path.name for path in tmp_path.iterdir()] == ["shared"]
+        ids = ids_for(11)
+        assert torch.equal(from_huggingface(tmp_path / "shared")(ids), older(ids))
+
+    def test_refuses_what_cannot_be_kept(self, tmp_path: Path) -> None:
+        with pytest.raises(TypeError, match="the model is a Linear"):
+            to_huggingface(nn.Linear(2, 3), TOKENIZER, tmp_path / "shared")
+        with pytest.raises(ValueError, match="12 ids, the model knows 11 only"):
+            to_huggingface(build(), CharTokenizer("abcdefghijkl"), tmp_path / "shared")
+        model = build()
+        with torch.no_grad():
+            model.decoder.final_norm.bias[3] = torch.nan
+        with pytest.raises(ValueError, match=r"not finite in decoder\.final_norm\.bias"):
+            to_huggingface(model, TOKENIZER, tmp_path / "shared")
+
+        class Other:
+            vocab_size, end_of_text = 3, None
+
+            def encode(self, text: str) -> list[int]:
+                return []
+
+            def decode(self, ids: Any) -> str:
+                return ""
+
+            def to_dict(self) -> dict[str, object]:
+                return {}
+
+        with pytest.raises(TypeError, match="a Other cannot be written for other libraries"):
+            to_huggingface(build(), Other(), tmp_path / "shared")
+        assert not list(tmp_path.iterdir())
+
+    def test_never_deletes_other_files(self, tmp_path: Path) -> None:
+        (tmp_path / "thesis.tex").write_text("years of work")
+        with pytest.raises(FileExistsError, match=r"holds other files \(thesis\.tex\)"):
+            to_huggingface(build(), TOKENIZER, tmp_path)
+
+    def test_the_shape_is_read_without_the_weights(self, tmp_path: Path) -> None:
+        to_huggingface(build(), TOKENIZER, tmp_path / "theirs")
+        save_pretrained(build(), TOKENIZER, tmp_path / "ours")
+        for name in ("theirs", "ours"):
+            (tmp_path / name / "model.safetensors").unlink()
+            assert load_config(tmp_path / name) == TINY
 
 
 class TestSaving:
@@ -677,10 +884,15 @@ class TestDamage:
         with pytest.raises(ValueError, match=r"model\.safetensors cannot be read"):
             from_pretrained(folder)
 
-    @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+    @pytest.mark.parametrize("name", CHECKPOINT_FILES)
     def test_a_missing_file(self, name: str, folder: Path) -> None:
         (folder / name).unlink()
-        with pytest.raises(ValueError, match=f"not a mini_gpt checkpoint: it has no {name}"):
+        with pytest.raises(ValueError, match=f"it has no {name}"):
+            from_pretrained(folder)
+
+    def test_an_unknown_architecture(self, folder: Path) -> None:
+        (folder / "config.json").write_text('{"model_type": "llama", "vocab_size": 3}')
+        with pytest.raises(ValueError, match="model_type is 'llama', expected 'gpt2'; n_positions"):
             from_pretrained(folder)
 
     def test_a_missing_folder(self, tmp_path: Path) -> None:
@@ -695,8 +907,8 @@ class TestDamage:
         [
             ({"heads": 5}, "heads 5 must divide width 12"),
             ({"layers": "2"}, r"config\.json is not a mini_gpt configuration .*'2'"),
-            ({"version": 2}, "not a mini_gpt configuration that we know"),
-            ({"format": "other"}, "not a mini_gpt configuration that we know"),
+            ({"version": 2}, "version 2 of our format; this program reads 1"),
+            ({"format": "other"}, "this is not a GPT-2: model_type is None"),
             ({"colour": "blue"}, "colour"),
             ({"layers": 3}, r"decoder\.blocks\.2\.attention_norm\.weight is missing"),
             ({"width": 24}, r"has shape \(12,\), expected \(24,\)"),
@@ -791,28 +1003,28 @@ def query_weight(weights: dict[str, Tensor], layer: int, head: int, heads: int) 
     return weights[f"h.{layer}.attn.c_attn.weight"].chunk(3 * heads, dim=1)[head]
 
 
-def to_gpt2_names(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    names = gpt2_names(layers)
-    if set(names.values()) != set(tensors):
-        raise ValueError("not a GPT-2")
-    return {
-        theirs: tensors[ours].t() if theirs.endswith(CONV1D_WEIGHTS) else tensors[ours]
-        for theirs, ours in names.items()
-    }
+def with_biases(model: GPT) -> GPT:
+    twin = GPT(dataclasses.replace(model.config, bias=True))
+    twin.load_state_dict(model.state_dict(), strict=False)
+    return twin
 
 
-def transposes_by_shape(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    """Leaves the square matrices as they are."""
-    found = to_gpt2_names(tensors, layers)
-    return {n: t.t() if t.ndim == 2 and t.shape[0] == t.shape[1] else t for n, t in found.items()}
+def shares_memory(model: GPT) -> GPT:
+    twin = GPT(dataclasses.replace(model.config, bias=True))
+    twin.load_state_dict(model.state_dict(), strict=False, assign=True)
+    return twin
 
 
-def drops_silently(tensors: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
-    return {
-        theirs: tensors[ours].t() if theirs.endswith(CONV1D_WEIGHTS) else tensors[ours]
-        for theirs, ours in gpt2_names(layers).items()
-        if ours in tensors
-    }
+def random_biases(model: GPT) -> GPT:
+    twin = with_biases(model)
+    torch.nn.init.normal_(twin.decoder.blocks[1].attention.output.bias)
+    return twin
+
+
+def forgets_the_norms(model: GPT) -> GPT:
+    twin = with_biases(model)
+    torch.nn.init.ones_(twin.decoder.final_norm.weight)
+    return twin
 
 
 class TestChecks:
@@ -837,10 +1049,12 @@ class TestChecks:
                 checks.gpt2.query_weight,
                 lambda w, n, h, hs: w[f"h.{n}.attn.c_attn.weight"].chunk(hs, 0)[h],
             ),
-            (checks.gpt2.to_gpt2_names, lambda tensors, layers: None),
-            (checks.gpt2.to_gpt2_names, lambda tensors, layers: tensors),
-            (checks.gpt2.to_gpt2_names, transposes_by_shape),
-            (checks.gpt2.to_gpt2_names, drops_silently),
+            (checks.gpt2.with_biases, lambda model: None),
+            (checks.gpt2.with_biases, lambda model: model),
+            (checks.gpt2.with_biases, lambda m: GPT(dataclasses.replace(m.config, bias=True))),
+            (checks.gpt2.with_biases, shares_memory),
+            (checks.gpt2.with_biases, random_biases),
+            (checks.gpt2.with_biases, forgets_the_norms),
         ],
     )
     def test_is_not_content_with_a_wrong_answer(
@@ -853,7 +1067,7 @@ class TestChecks:
         [
             (checks.gpt2.our_name, our_name),
             (checks.gpt2.query_weight, query_weight),
-            (checks.gpt2.to_gpt2_names, to_gpt2_names),
+            (checks.gpt2.with_biases, with_biases),
         ],
     )
     def test_is_content_with_the_right_one(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import math
 import os
 import subprocess
@@ -77,6 +78,8 @@ def configs(draw: st.DrawFn) -> GPTConfig:
         hidden_width=draw(st.none() | st.integers(1, 30)),
         bias=draw(st.booleans()),
         position=draw(st.sampled_from(POSITIONS)),
+        normalisation=draw(st.sampled_from(["layer", "rms"])),
+        vocab_multiple=draw(st.sampled_from([1, 7, 64])),
     )
 
 
@@ -94,6 +97,8 @@ class TestConfig:
             0.0,
             True,
             "learned",
+            "layer",
+            1,
         )
 
     @pytest.mark.parametrize(
@@ -111,8 +116,18 @@ class TestConfig:
         assert (config.head_width, config.feed_forward_width) == (64, 4 * width)
 
     def test_unknown_preset_lists_the_known(self) -> None:
-        with pytest.raises(ValueError, match="no preset 'gpt3'; there are gpt2, gpt2-medium"):
+        with pytest.raises(ValueError, match="no preset 'gpt3'") as fault:
             GPTConfig.preset("gpt3")
+        for name in (*RELEASED, "shakespeare-small", "shakespeare"):
+            assert name in str(fault.value)
+
+    def test_presets_of_the_book_are_what_the_command_trains(self) -> None:
+        from mini_gpt.commands.train import CPU_MODEL, GPU_MODEL
+
+        for name, model in (("shakespeare-small", CPU_MODEL), ("shakespeare", GPU_MODEL)):
+            preset = GPTConfig.preset(name)
+            assert preset.vocab_size == 84
+            assert dataclasses.replace(model, vocab_size=84) == preset
 
     @pytest.mark.parametrize(
         ("fields", "kind", "message"),
@@ -133,6 +148,9 @@ class TestConfig:
             ({"dropout": "0.1"}, TypeError, "dropout '0.1' must be a number"),
             ({"bias": "false"}, TypeError, "bias 'false' must be True or False"),
             ({"position": "rope"}, ValueError, "position 'rope' must be 'learned', 'sinusoidal'"),
+            ({"normalisation": "batch"}, ValueError, "normalisation 'batch' must be 'layer' or"),
+            ({"vocab_multiple": 0}, ValueError, "vocab_multiple 0 must be at least 1"),
+            ({"vocab_multiple": 64.0}, TypeError, "vocab_multiple 64.0 must be a whole number"),
             (
                 {"position": "rotary", "width": 9, "heads": 3},
                 ValueError,
@@ -282,6 +300,111 @@ class TestCaches:
             GPT(TINY)(some_ids(TINY), [GrowingCache() for _ in range(number)])
 
 
+class TestPadding:
+    """A vocabulary padded to a multiple of 64 is seen in the size of the table and nowhere else."""
+
+    PADDED = dataclasses.replace(TINY, vocab_multiple=64)
+
+    def pair(self) -> tuple[GPT, GPT]:
+        """A padded model and one without padding, with the same weights; the padding is not 0."""
+        padded, plain = build(self.PADDED), GPT(TINY).eval()
+        state = dict(padded.state_dict())
+        assert state["token_embedding.weight"].shape == (64, 12)
+        assert state["token_embedding.weight"][17:].abs().min() > 0
+        state["token_embedding.weight"] = state["token_embedding.weight"][:17]
+        plain.load_state_dict(state)
+        return padded, plain
+
+    @pytest.mark.parametrize(
+        ("vocab_size", "multiple", "rows"),
+        [(50_257, 64, 50_304), (64, 64, 64), (65, 64, 128), (1, 64, 64), (17, 1, 17)],
+    )
+    def test_rows_are_rounded_up(self, vocab_size: int, multiple: int, rows: int) -> None:
+        config = GPTConfig(vocab_size=vocab_size, vocab_multiple=multiple)
+        assert config.padded_vocab_size == rows
+        with torch.device("meta"):
+            assert GPT(config).token_embedding.weight.shape == (rows, 768)
+
+    def test_logits_are_those_without_padding(self) -> None:
+        padded, plain = self.pair()
+        ids = some_ids(TINY)
+        assert padded(ids).shape == (2, 5, 17)
+        torch.testing.assert_close(padded(ids), plain(ids))
+        stream = padded.hidden(ids)
+        torch.testing.assert_close(padded.token_embedding.logits(stream), plain(ids))
+
+    def test_counts_in_no_loss_and_no_gradient(self) -> None:
+        padded, plain = self.pair()
+        ids = random_batch(TINY, batch=3, time=6)
+        losses = [batch_loss(model, ids) for model in (padded, plain)]
+        torch.testing.assert_close(*losses)
+        for loss in losses:
+            loss.backward()
+        mine, other = padded.token_embedding.weight.grad, plain.token_embedding.weight.grad
+        assert mine is not None
+        assert other is not None
+        torch.testing.assert_close(mine[:17], other)
+        assert not mine[17:].any()
+
+    def test_is_never_sampled_however_large_its_scores_were(self) -> None:
+        from mini_gpt.sampling import SampleConfig, generate_ids
+
+        padded, _ = self.pair()
+        with torch.no_grad():
+            padded.token_embedding.weight[17:].mul_(1000)
+        source = generate_ids(padded, [3], SampleConfig(temperature=100.0))
+        drawn = [next(source) for _ in range(60)]
+        assert max(drawn) < 17
+        assert len(set(drawn)) > 8
+
+    def test_starts_at_zero_and_stays_there_in_training(self) -> None:
+        torch.manual_seed(0)
+        model = GPT(self.PADDED)
+        assert not model.token_embedding.weight[17:].any()
+        assert model.token_embedding.weight[:17].all()
+        optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+        for _ in range(3):
+            batch_loss(model, random_batch(TINY, 3, 6)).backward()
+            optimiser.step()
+        assert not model.token_embedding.weight[17:].any()
+
+    @pytest.mark.parametrize("unknown", [17, 63, 64, -1])
+    def test_an_id_in_the_padding_is_unknown(self, unknown: int) -> None:
+        with pytest.raises(IndexError):
+            GPT(self.PADDED)(torch.tensor([[3, unknown]]))
+
+    def test_learns_one_batch_by_heart(self) -> None:
+        torch.manual_seed(0)
+        losses = overfit_one_batch(
+            GPT(GPTConfig(17, 12, layers=2, heads=2, width=32, vocab_multiple=64))
+        )
+        assert losses[0] == pytest.approx(math.log(17), rel=0.02)
+        assert losses[-1] < 0.1
+
+
+class TestNormalisation:
+    def test_rms_reaches_every_normalisation(self) -> None:
+        model = GPT(dataclasses.replace(TINY, normalisation="rms"))
+        norms = [module for name, module in model.named_modules() if name.endswith("norm")]
+        assert [type(norm) for norm in norms] == [nn.RMSNorm] * 13
+        assert {norm.eps for norm in norms} == {1e-5}
+
+    def test_rms_model_equals_its_formula(self) -> None:
+        """With centred maps left out, a one-layer model written out by hand."""
+        model = build(dataclasses.replace(TINY, layers=1, normalisation="rms")).double()
+        ids, block = some_ids(TINY), model.decoder.blocks[0]
+
+        def rms(stream: Tensor, scale: Tensor) -> Tensor:
+            return stream / (stream.square().mean(-1, keepdim=True) + 1e-5).sqrt() * scale
+
+        assert model.positions is not None
+        stream = model.token_embedding(ids) + model.positions(5)
+        stream = stream + block.attention(rms(stream, block.attention_norm.weight))
+        stream = stream + block.feed_forward(rms(stream, block.feed_forward_norm.weight))
+        stream = rms(stream, model.decoder.final_norm.weight)
+        torch.testing.assert_close(model.hidden(ids), stream, rtol=0, atol=1e-12)
+
+
 class TestStart:
     @pytest.mark.parametrize("position", POSITIONS)
     def test_first_loss_is_that_of_an_even_choice(self, position: Any) -> None:
@@ -404,27 +527,42 @@ class TestCost:
 
 
 TRACED = """
+import copy, json, sys
 import torch
 from mini_gpt import GPT, GPTConfig
 
-torch.manual_seed(0)
-model = GPT(GPTConfig(vocab_size=17, context_length=8, layers=2, heads=3, width=12)).eval()
-ids, other = torch.randint(17, (2, 5)), torch.randint(17, (3, 7))
-sizes = {"ids": {0: torch.export.Dim("batch", min=1, max=64), 1: torch.export.Dim("time", max=8)}}
-exported = torch.export.export(model, (ids,), dynamic_shapes=sizes).module()
-compiled = torch.compile(model, backend="eager", fullgraph=True, dynamic=True)
-for twin in (exported, compiled):
-    for batch in (ids, other):
-        torch.testing.assert_close(twin(batch), model(batch))
+for options in json.loads(sys.argv[1]):
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 17, "context_length": 8, "layers": 2, "heads": 3, "width": 12}
+    model = GPT(GPTConfig(**sizes, **options)).eval()
+    ids, other = torch.randint(17, (2, 5)), torch.randint(17, (3, 7))
+    batch, time = torch.export.Dim("batch", min=1, max=64), torch.export.Dim("time", max=8)
+    shapes = {"ids": {0: batch, 1: time}}
+    exported = torch.export.export(model, (ids,), dynamic_shapes=shapes).module()
+    torch.compiler.reset()
+    compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=True)
+    for twin in (exported, compiled, copy.deepcopy(model)):
+        for batch in (ids, other):
+            torch.testing.assert_close(twin(batch), model(batch), msg=str(options))
 """
+OPTIONS: list[dict[str, Any]] = [
+    *({"position": position} for position in POSITIONS),
+    {"bias": False},
+    {"dropout": 0.1},
+    {"normalisation": "rms"},
+    {"vocab_multiple": 64},
+    {"hidden_width": 20},
+]
 
 
-def test_can_be_exported_and_compiled_as_one_graph() -> None:
+def test_can_be_copied_exported_and_compiled_as_one_graph_with_every_option() -> None:
     """In a process of its own: the tests' type checks cannot be traced."""
+    fields = {field.name for field in dataclasses.fields(GPTConfig)}
+    sizes = {"vocab_size", "context_length", "layers", "heads", "width"}
+    assert {name for options in OPTIONS for name in options} == fields - sizes
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, "-c", TRACED], env=variables, capture_output=True, text=True, check=False
-    )
+    command = [sys.executable, "-c", TRACED, json.dumps(OPTIONS)]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
