@@ -83,6 +83,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'mini_gpt.model.GPTConfig.feed_forward_width': ( 'gpt.html#gptconfig.feed_forward_width',
                                                                                  'mini_gpt/model.py'),
                                 'mini_gpt.model.GPTConfig.head_width': ('gpt.html#gptconfig.head_width', 'mini_gpt/model.py'),
+                                'mini_gpt.model.GPTConfig.kept_heads': ('gpt.html#gptconfig.kept_heads', 'mini_gpt/model.py'),
                                 'mini_gpt.model.GPTConfig.padded_vocab_size': ('gpt.html#gptconfig.padded_vocab_size', 'mini_gpt/model.py'),
                                 'mini_gpt.model.GPTConfig.preset': ('gpt.html#gptconfig.preset', 'mini_gpt/model.py'),
                                 'mini_gpt.model.PaddedEmbedding': ('gpt.html#paddedembedding', 'mini_gpt/model.py'),

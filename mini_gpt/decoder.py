@@ -7,7 +7,7 @@ __all__ = ['Normalisation', 'FeedForward', 'make_normalisation', 'DecoderBlock',
 from collections.abc import Sequence
 from typing import Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .attention import LayerCache, MultiHeadAttention
@@ -87,6 +87,7 @@ class DecoderBlock(nn.Module):
         bias: Whether linear maps and normalisations have a bias.
         rotary: Positions for attention to rotate by, or None.
         normalisation: "layer" as in GPT-2, or "rms".
+        key_value_heads: Heads of keys and values; None means as many as `heads`, as in GPT-2.
 
     Raises:
         ValueError: if the heads do not divide the width, or there is no such normalisation.
@@ -102,23 +103,35 @@ class DecoderBlock(nn.Module):
         bias: bool = True,
         rotary: RotaryPositions | None = None,
         normalisation: Normalisation = "layer",
+        key_value_heads: int | None = None,
     ) -> None:
         super().__init__()
         self.attention_norm = make_normalisation(normalisation, width, bias=bias)
-        self.attention = MultiHeadAttention(width, heads, dropout=dropout, bias=bias, rotary=rotary)
+        self.attention = MultiHeadAttention(
+            width,
+            heads,
+            key_value_heads=key_value_heads,
+            dropout=dropout,
+            bias=bias,
+            rotary=rotary,
+        )
         self.feed_forward_norm = make_normalisation(normalisation, width, bias=bias)
         self.feed_forward = FeedForward(width, hidden_width, dropout=dropout, bias=bias)
 
     def forward(
-        self, stream: Float[Tensor, "batch time width"], cache: LayerCache | None = None
+        self,
+        stream: Float[Tensor, "batch time width"],
+        cache: LayerCache | None = None,
+        mask: Bool[Tensor, "batch time keys"] | None = None,
     ) -> Float[Tensor, "batch time width"]:
         """The stream with this block's two contributions added.
 
         Args:
             stream: The residual stream.
             cache: Keys and values of earlier positions, for attention.
+            mask: True where a query may look, besides the causal rule; None allows all of the past.
         """
-        stream = stream + self.attention(self.attention_norm(stream), cache)
+        stream = stream + self.attention(self.attention_norm(stream), cache, mask)
         return stream + self.feed_forward(self.feed_forward_norm(stream))
 
 # %% ../book/06_decoder.ipynb #46dbb5f9
@@ -134,6 +147,7 @@ class Decoder(nn.Module):
         bias: Whether linear maps and normalisations have a bias.
         rotary: Positions for attention to rotate by, or None.
         normalisation: "layer" as in GPT-2, or "rms".
+        key_value_heads: Heads of keys and values; None means as many as `heads`, as in GPT-2.
 
     Raises:
         ValueError: if the heads do not divide the width, or there is no such normalisation.
@@ -150,6 +164,7 @@ class Decoder(nn.Module):
         bias: bool = True,
         rotary: RotaryPositions | None = None,
         normalisation: Normalisation = "layer",
+        key_value_heads: int | None = None,
     ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
@@ -161,19 +176,24 @@ class Decoder(nn.Module):
                 bias=bias,
                 rotary=rotary,
                 normalisation=normalisation,
+                key_value_heads=key_value_heads,
             )
             for _ in range(layers)
         )
         self.final_norm = make_normalisation(normalisation, width, bias=bias)
 
     def forward(
-        self, stream: Float[Tensor, "batch time width"], caches: Sequence[LayerCache] | None = None
+        self,
+        stream: Float[Tensor, "batch time width"],
+        caches: Sequence[LayerCache] | None = None,
+        mask: Bool[Tensor, "batch time keys"] | None = None,
     ) -> Float[Tensor, "batch time width"]:
         """The stream after all blocks, normalised.
 
         Args:
             stream: Token embeddings, with positions where those are added.
             caches: One cache a layer, or None.
+            mask: True where a query may look, besides the causal rule, the same in every layer.
 
         Raises:
             ValueError: if the number of caches is not the number of layers.
@@ -183,5 +203,5 @@ class Decoder(nn.Module):
                 f"{len(caches)} caches for {len(self.blocks)} layers; pass one a layer"
             )
         for layer, block in enumerate(self.blocks):
-            stream = block(stream, caches[layer] if caches is not None else None)
+            stream = block(stream, caches[layer] if caches is not None else None, mask)
         return self.final_norm(stream)

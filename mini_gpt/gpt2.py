@@ -415,6 +415,8 @@ def huggingface_config(config: GPTConfig, end_of_text: int | None = None) -> dic
         for name, value in expressible.items()
         if getattr(config, name) != value
     ]
+    if config.kept_heads != config.heads:
+        faults.append(f"key_value_heads is {config.kept_heads}, GPT-2's is that of heads")
     if faults:
         raise ValueError(
             f"GPT-2 cannot express this model: {'; '.join(faults)}; keep it with save_pretrained"

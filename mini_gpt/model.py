@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -40,6 +40,8 @@ class GPTConfig:
         normalisation: "layer" as in GPT-2, or "rms", which has no bias.
         vocab_multiple: The table of tokens is padded to a multiple of this many rows, for speed;
             1 means no padding. No token has these rows, and no logit is computed from them.
+        key_value_heads: Heads of keys and values, a divisor of `heads`; fewer make the cache of
+            generation smaller (Ainslie et al. 2023). None means as many as `heads`, as in GPT-2.
     """
 
     vocab_size: int = 50_257
@@ -53,12 +55,13 @@ class GPTConfig:
     position: Literal["learned", "sinusoidal", "rotary", "none"] = "learned"
     normalisation: Normalisation = "layer"
     vocab_multiple: int = 1
+    key_value_heads: int | None = None
 
     def __post_init__(self) -> None:
         sizes = ("vocab_size", "context_length", "layers", "heads", "width", "hidden_width")
-        for name in (*sizes, "vocab_multiple"):
+        for name in (*sizes, "vocab_multiple", "key_value_heads"):
             value = getattr(self, name)
-            if name == "hidden_width" and value is None:
+            if name in ("hidden_width", "key_value_heads") and value is None:
                 continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} {value!r} must be a whole number, for instance 12")
@@ -67,6 +70,11 @@ class GPTConfig:
         if self.width % self.heads:
             raise ValueError(
                 f"heads {self.heads} must divide width {self.width}; try width {self.heads * 64}"
+            )
+        if self.heads % self.kept_heads:
+            raise ValueError(
+                f"key_value_heads {self.kept_heads} must divide heads {self.heads}; "
+                "1 and None always do"
             )
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, int | float):
             raise TypeError(f"dropout {self.dropout!r} must be a number, for instance 0.1")
@@ -92,6 +100,11 @@ class GPTConfig:
     def head_width(self) -> int:
         """Features of each head (K = D/H)."""
         return self.width // self.heads
+
+    @property
+    def kept_heads(self) -> int:
+        """Heads of keys and values, which generation keeps, the default filled in."""
+        return self.heads if self.key_value_heads is None else self.key_value_heads
 
     @property
     def feed_forward_width(self) -> int:
@@ -209,6 +222,7 @@ class GPT(nn.Module):
             bias=config.bias,
             rotary=rotary,
             normalisation=config.normalisation,
+            key_value_heads=config.key_value_heads,
         )
         self.initialise()
 
@@ -231,27 +245,36 @@ class GPT(nn.Module):
         self.token_embedding.weight[self.config.vocab_size :].zero_()  # the padding, if any
 
     def forward(
-        self, ids: Int[Tensor, "batch time"], caches: Sequence[LayerCache] | None = None
+        self,
+        ids: Int[Tensor, "batch time"],
+        caches: Sequence[LayerCache] | None = None,
+        mask: Bool[Tensor, "batch time keys"] | None = None,
     ) -> Float[Tensor, "batch time vocab_size"]:
         """The logits of the next token at every position.
 
         Args:
             ids: Token ids, from 0 to `vocab_size - 1`.
             caches: One cache a layer with what came before `ids`; None where nothing did.
+            mask: True where a position may look, besides the causal rule; packed documents keep
+                apart by it. None allows all of the past.
 
         Raises:
             ValueError: if the positions reach beyond the context, or not every layer has a cache.
         """
-        return self.token_embedding.logits(self.hidden(ids, caches))
+        return self.token_embedding.logits(self.hidden(ids, caches, mask))
 
     def hidden(
-        self, ids: Int[Tensor, "batch time"], caches: Sequence[LayerCache] | None = None
+        self,
+        ids: Int[Tensor, "batch time"],
+        caches: Sequence[LayerCache] | None = None,
+        mask: Bool[Tensor, "batch time keys"] | None = None,
     ) -> Float[Tensor, "batch time width"]:
         """The stream after the last block and the final normalisation, before the output head.
 
         Args:
             ids: As for `forward`.
             caches: As for `forward`.
+            mask: As for `forward`.
 
         Raises:
             ValueError: as for `forward`.
@@ -267,7 +290,7 @@ class GPT(nn.Module):
         stream = self.token_embedding(ids)
         if self.positions is not None:
             stream = stream + self.positions(time, offset)
-        return self.decoder(self.dropout(stream), caches)
+        return self.decoder(self.dropout(stream), caches, mask)
 
 # %% ../book/07_gpt.ipynb #241f40e3
 def count_parameters(model: nn.Module) -> int:
@@ -291,8 +314,9 @@ def parameters_by_component(config: GPTConfig) -> dict[str, int]:
     """
     width, hidden, bias = config.width, config.feed_forward_width, int(config.bias)
     shift = bias if config.normalisation == "layer" else 0  # RMSNorm only scales
+    projected = 2 * width + 2 * config.kept_heads * config.head_width  # queries, output; both kept
     block = {
-        "attention": 4 * width * width + bias * 4 * width,
+        "attention": projected * width + bias * projected,
         "feed-forward": 2 * width * hidden + bias * (hidden + width),
         "normalisation": 2 * (width + shift * width),
     }
@@ -315,7 +339,8 @@ def flops_per_token(config: GPTConfig, time: int | None = None) -> int:
         time: Tokens in each sequence; None means the full context.
     """
     time = config.context_length if time is None else time
-    weights = config.layers * (4 * config.width**2 + 2 * config.width * config.feed_forward_width)
+    attention = 2 * config.width + 2 * config.kept_heads * config.head_width
+    weights = config.layers * config.width * (attention + 2 * config.feed_forward_width)
     weights += config.padded_vocab_size * config.width
     return 6 * weights + 12 * config.layers * config.width * time
 
@@ -334,15 +359,16 @@ def training_bytes(config: GPTConfig) -> int:
 def decoding_bytes(config: GPTConfig, batch: int = 1, number_bytes: int = 4) -> int:
     """Memory for generating text up to the full context, in bytes: weights, and keys and values.
 
-    Every layer keeps a key and a value of the stream's width for each position, so that earlier
-    positions need not be computed again (chapter 10).
+    Every layer keeps a key and a value of each position for each of the heads that have their own,
+    so that earlier positions need not be computed again (chapter 10).
 
     Args:
         config: The model's shape.
         batch: Texts generated side by side (B).
         number_bytes: Bytes of a number: 4 in float32, 2 in bfloat16.
     """
-    kept = 2 * config.layers * batch * config.context_length * config.width
+    kept = 2 * config.layers * batch * config.context_length
+    kept *= config.kept_heads * config.head_width
     return number_bytes * (sum(parameters_by_component(config).values()) + kept)
 
 # %% ../book/07_gpt.ipynb #584553ae

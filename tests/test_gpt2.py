@@ -479,6 +479,7 @@ CONFIGS = st.builds(
     position=st.sampled_from(["learned", "sinusoidal", "rotary", "none"]),
     normalisation=st.sampled_from(["layer", "rms"]),
     vocab_multiple=st.sampled_from([1, 8, 64]),
+    key_value_heads=st.sampled_from([None, 1]),
 )
 
 
@@ -686,6 +687,7 @@ class TestToHuggingFace:
             ({"position": "none"}, ["position is 'none'"]),
             ({"normalisation": "rms"}, ["normalisation is 'rms', GPT-2's is 'layer'"]),
             ({"bias": False}, ["bias is False, GPT-2's is True"]),
+            ({"key_value_heads": 1}, ["key_value_heads is 1, GPT-2's is that of heads"]),
             (
                 {"position": "rotary", "normalisation": "rms", "bias": False},
                 ["position is 'rotary'", "normalisation is 'rms'", "bias is False"],
@@ -739,6 +741,8 @@ class TestToHuggingFace:
 
             def to_dict(self) -> dict[str, object]:
                 return {}
+
+            def save(self, path: Any) -> None: ...
 
         with pytest.raises(TypeError, match="a Other cannot be written for other libraries"):
             to_huggingface(build(), Other(), tmp_path / "shared")
