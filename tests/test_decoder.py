@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mini_gpt import checks
 from mini_gpt.attention import causal_mask, check_causality
-from mini_gpt.decoder import Decoder, DecoderBlock, FeedForward
+from mini_gpt.decoder import Decoder, DecoderBlock, FeedForward, make_normalisation
 from mini_gpt.position import RotaryPositions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -122,6 +122,29 @@ class TestFeedForward:
         assert FeedForward(6, 10).expand.bias.shape == (10,)
         names = [name for name, _ in FeedForward(6, 10, bias=False).named_parameters()]
         assert names == ["expand.weight", "contract.weight"]
+
+
+class TestNormalisation:
+    def test_both_kinds_are_their_formulas(self) -> None:
+        """Biased variance, and epsilon inside the root: a quiet stream would show it outside."""
+        for size in (1.0, 0.001):
+            stream = size * (random(2, 5, 12) + 0.5)
+            centred = stream - stream.mean(-1, keepdim=True)
+            for kind, vectors in (("layer", centred), ("rms", stream)):
+                norm = shaken(make_normalisation(kind, 12))
+                expected = vectors / (vectors.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+                expected = expected * norm.weight + (norm.bias if kind == "layer" else 0)
+                torch.testing.assert_close(norm(stream), expected, rtol=0, atol=1e-12)
+
+    @pytest.mark.parametrize(("kind", "bias", "count"), [("layer", True, 24), ("layer", False, 12)])
+    def test_has_a_shift_or_none(self, kind: str, bias: bool, count: int) -> None:
+        assert sum(p.numel() for p in make_normalisation(kind, 12, bias=bias).parameters()) == count
+        assert sum(p.numel() for p in make_normalisation("rms", 12, bias=bias).parameters()) == 12
+
+    def test_reaches_every_place_of_the_stack(self) -> None:
+        decoder = Decoder(2, 12, 3, 20, normalisation="rms")
+        norms = [m for name, m in decoder.named_modules() if name.endswith("norm")]
+        assert [type(norm) for norm in norms] == [nn.RMSNorm] * 5
 
 
 class TestDecoderBlock:
