@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,13 +11,16 @@ from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mini_gpt import checks
 from mini_gpt.position import (
     LearnedPositions,
     RotaryPositions,
     SinusoidalPositions,
+    check_equivariance,
     check_positions,
+    positions_that_differ,
     rotation_angles,
     sinusoidal_table,
 )
@@ -180,6 +184,25 @@ class TestRotaryPositions:
         expected = self.rotary(vectors.float(), 11)
         torch.testing.assert_close(turned.float(), expected, atol=2e-2, rtol=1e-2)
 
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_a_module_in_half_precision_turns_by_exact_angles(self, dtype: torch.dtype) -> None:
+        converted = nn.ModuleList([RotaryPositions(3001, WIDTH)]).to(dtype)[0]
+        assert converted.cosine.dtype == converted.sine.dtype == torch.float32
+        vectors = random(BATCH, HEADS, TIME, WIDTH).to(dtype)
+        exact = RotaryPositions(3001, WIDTH)(vectors.float(), 2990)
+        assert torch.equal(converted(vectors, 2990), exact.to(dtype))
+
+    def test_rounded_tables_would_lose_the_distance(self) -> None:
+        """What the last test rules out: scores in which the same distance counts differently."""
+        exact, rounded = RotaryPositions(3001, 64), RotaryPositions(3001, 64)
+        rounded.cosine, rounded.sine = (t.bfloat16().float() for t in rounded.buffers())
+        query, key = random(2, 1, 1, 1, 64)
+        spreads = [
+            torch.stack([rotary(query, p + 5) @ rotary(key, p).mT for p in range(500)]).std()
+            for rotary in (exact, rounded)
+        ]
+        assert spreads[0] < 1e-5 < 1e-2 < spreads[1]
+
     def test_has_nothing_to_learn_or_store(self) -> None:
         assert list(self.rotary.parameters()) == []
         assert self.rotary.state_dict() == {}
@@ -213,6 +236,144 @@ def test_positions_up_to_the_last_are_accepted() -> None:
     check_positions(CONTEXT, 0, CONTEXT)
     with pytest.raises(ValueError, match="beyond"):
         check_positions(1, CONTEXT, CONTEXT)
+
+
+MAPS = random(3, 12, 12, seed=3) / 12**0.5
+RAMP = torch.linspace(-1, 1, 6)[:, None]
+
+
+def attend(stream: Tensor, mask: Tensor | None = None, heads: int = 3) -> Tensor:
+    """Attention with several heads, without positions and, by default, without a mask."""
+    shape = "batch time (heads width) -> batch heads time width"
+    query, key, value = (rearrange(stream @ m, shape, heads=heads) for m in MAPS)
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return rearrange(mixed, "batch heads time width -> batch time (heads width)")
+
+
+def heads_by_a_wrong_reshape(stream: Tensor) -> Tensor:
+    batch, time, width = stream.shape
+    query, key, value = ((stream @ m).view(batch, 3, time, width // 3) for m in MAPS)
+    return F.scaled_dot_product_attention(query, key, value).reshape(batch, time, width)
+
+
+def heads_split_before_the_maps(stream: Tensor) -> Tensor:
+    """Each third of the features of a *flattened* sequence becomes a sequence of its own."""
+    batch, time, width = stream.shape
+    parts = stream.view(batch, 3, time, width // 3)
+    query, key, value = (parts @ m[: width // 3, : width // 3] for m in MAPS)
+    return F.scaled_dot_product_attention(query, key, value).reshape(batch, time, width)
+
+
+def softmax_over_features(stream: Tensor) -> Tensor:
+    return stream.softmax(dim=-1) @ MAPS[0]
+
+
+class TestCheckEquivariance:
+    example = random(2, 6, 12, seed=4)
+
+    @given(time=st.integers(2, 7), batch=st.integers(1, 3), heads=st.sampled_from([1, 2, 3, 6]))
+    @settings(deadline=None, max_examples=20)
+    def test_passes_attention_of_any_size(self, time: int, batch: int, heads: int) -> None:
+        check_equivariance(lambda x: attend(x, heads=heads), random(batch, time, 12, seed=time))
+
+    def test_passes_what_treats_positions_alike(self) -> None:
+        for function in (
+            lambda x: x,
+            lambda x: x - x.mean(dim=1, keepdim=True),
+            softmax_over_features,
+            lambda x: attend(attend(x) + x),
+            lambda x: attend(x, mask=torch.eye(6, dtype=torch.bool)),  # each sees only itself
+        ):
+            check_equivariance(function, self.example)
+
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            lambda x: attend(x + sinusoidal_table(6, 12)),
+            lambda x: attend(x + RAMP),
+            lambda x: attend(x, mask=torch.ones(6, 6, dtype=torch.bool).tril()),
+            lambda x: attend(x, mask=torch.ones(6, 6, dtype=torch.bool).tril(1)),
+            heads_by_a_wrong_reshape,
+            heads_split_before_the_maps,
+            lambda x: x.roll(1, dims=1),
+            lambda x: x.cumsum(dim=1),
+        ],
+    )
+    def test_finds_what_knows_of_places(self, broken: Callable[[Tensor], Tensor]) -> None:
+        with pytest.raises(AssertionError, match="is not what its input gave at position"):
+            check_equivariance(broken, self.example)
+
+    def test_finds_rotary_positions(self) -> None:
+        rotary = RotaryPositions(6, 4)
+
+        def turned(stream: Tensor) -> Tensor:
+            shape = "batch time (heads width) -> batch heads time width"
+            query, key, value = (rearrange(stream @ m, shape, heads=3) for m in MAPS)
+            mixed = F.scaled_dot_product_attention(rotary(query), rotary(key), value)
+            return rearrange(mixed, "batch heads time width -> batch time (heads width)")
+
+        with pytest.raises(AssertionError, match="is not what its input gave"):
+            check_equivariance(turned, self.example)
+
+    @pytest.mark.parametrize("place", range(6))
+    def test_names_the_first_position(self, place: int) -> None:
+        def marked(stream: Tensor) -> Tensor:
+            return stream + torch.eye(6)[place][:, None]
+
+        with pytest.raises(AssertionError) as fault:
+            check_equivariance(marked, self.example)
+        # A token that leaves the marked place, or comes to it: the first place is never later.
+        named = int(str(fault.value).split("the output at position ")[1].split()[0])
+        assert named <= place
+        if place == 0:
+            assert named == 0
+
+    def test_finds_a_single_feature_of_a_single_sequence(self) -> None:
+        def marked(stream: Tensor) -> Tensor:
+            after = stream.clone()
+            after[1, 0, 7] += 0.01
+            return after
+
+        with pytest.raises(AssertionError, match="position 0 is not what its input gave at"):
+            check_equivariance(marked, self.example)
+        check_equivariance(marked, self.example, tolerance=0.1)
+
+    def test_takes_ids(self) -> None:
+        table, ids = random(7, 12), torch.tensor([[0, 6, 2, 2], [3, 0, 1, 6]])
+        check_equivariance(lambda ids: attend(table[ids]), ids)
+        check_equivariance(lambda ids: (ids * 2)[..., None], ids)
+        with pytest.raises(AssertionError, match="position 0 is not what"):
+            check_equivariance(lambda ids: table[ids] + RAMP[:4], ids)
+
+    def test_finds_nan_and_dropout(self) -> None:
+        def poisoned(stream: Tensor) -> Tensor:
+            return torch.where(stream[:, :1] == self.example[:, :1], stream, math.nan)
+
+        with pytest.raises(AssertionError, match="position 0 is not what"):
+            check_equivariance(poisoned, self.example)
+        with pytest.raises(AssertionError, match=r"is dropout on\? Use .eval\(\)"):
+            check_equivariance(nn.Dropout(0.2).train(), self.example)
+
+    def test_leaves_the_example_and_the_random_state_alone(self) -> None:
+        example, state = self.example.clone(), torch.get_rng_state()
+        check_equivariance(attend, example)
+        assert torch.equal(example, self.example)
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_refuses_examples_that_show_nothing(self) -> None:
+        with pytest.raises(ValueError, match="1 position has no order; give two or more"):
+            check_equivariance(attend, self.example[:, :1])
+        for same in (torch.ones(2, 4, 12), torch.full((2, 4), 3)):
+            with pytest.raises(ValueError, match="all positions of the example are equal"):
+                check_equivariance(lambda x: x, same)
+
+    def test_says_where_outputs_differ(self) -> None:
+        other = self.example.clone()
+        other[1, 4, 2] += 1
+        other[0, 2] = math.nan
+        assert positions_that_differ(self.example, other) == [2, 4]
+        assert positions_that_differ(other, other) == []
+        assert positions_that_differ(self.example, self.example + 0.1, tolerance=0.2) == []
 
 
 def entry(position: int, dimension: int, width: int) -> float:
