@@ -502,6 +502,13 @@ def forgetful_accumulate(model: nn.Module, pieces: list[tuple[Tensor, Tensor]]) 
         (next_token_loss(model(inputs), targets) / len(pieces)).backward()
 
 
+def newton_schulz(matrix: Tensor, rounds: int) -> Tensor:
+    found = matrix / matrix.norm()
+    for _ in range(rounds):
+        found = 1.5 * found - 0.5 * found @ found.T @ found
+    return found
+
+
 @pytest.mark.parametrize(
     ("check", "answer", "verdict"),
     [
@@ -535,6 +542,9 @@ def forgetful_accumulate(model: nn.Module, pieces: list[tuple[Tensor, Tensor]]) 
         (checks.accumulate, forgetful_accumulate, "not yet: for one piece"),
         (checks.accumulate, wrong_accumulate, "not yet: for pieces of 2 and 28 tokens"),
         (checks.accumulate, right_accumulate, "correct: "),
+        (checks.orthogonalise, lambda matrix: None, "not yet: for a matrix of 3 by 3"),
+        (checks.orthogonalise, lambda m: m / m.norm(), "not yet: for a matrix of 3 by 3"),
+        (checks.orthogonalise, lambda m: newton_schulz(m, 40), "correct: "),
     ],
 )
 def test_check_tells_right_from_wrong(

@@ -85,3 +85,21 @@ def accumulate(function: Callable[[nn.Module, list[tuple[Any, Any]]], Any]) -> N
             expect(f"{case}, the embedding's gradient", found, expected, hint, 1e-5)
 
     run_check(cases, "the same gradient as from the whole batch, to the last token.")
+
+
+def orthogonalise(function: Callable[[torch.Tensor], Any]) -> None:
+    """Exercise "Muon's core"."""
+
+    def cases() -> None:
+        generator = torch.Generator().manual_seed(0)
+        for rows, columns, hint in (
+            (3, 3, "divide by the Frobenius norm, then repeat X <- 1.5 X - 0.5 X X' X"),
+            (2, 5, "the same rounds serve wide matrices"),
+            (5, 2, "and tall ones; keep the shape"),
+        ):
+            matrix = torch.randn(rows, columns, generator=generator)
+            left, _, right = torch.linalg.svd(matrix, full_matrices=False)
+            found = function(matrix.clone())
+            expect(f"a matrix of {rows} by {columns}", found, left @ right, hint, 1e-3)
+
+    run_check(cases, "all directions are stretched alike, by products alone.")
