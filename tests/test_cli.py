@@ -298,7 +298,7 @@ class TestBadInput:
     def test_folder_that_is_no_checkpoint(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        assert "not a mini_gpt checkpoint" in complaint(["sample", str(tmp_path)], capsys)
+        assert "holds no model" in complaint(["sample", str(tmp_path)], capsys)
 
     def test_checkpoint_with_damaged_weights(
         self, run: Path, capsys: pytest.CaptureFixture[str]
