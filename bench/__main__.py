@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("training_step", "generation", "tokenizer", "batching")
+BENCHMARKS = ("training_step", "generation", "tokenizer", "batching", "attention")
 
 
 def main(arguments: list[str]) -> int:

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
 
 from bench import __main__ as command  # noqa: E402
+from bench import attention as attention_bench  # noqa: E402
 from bench import batching, generation, harness, training_step  # noqa: E402
 from bench import tokenizer as tokenizer_bench  # noqa: E402
 
@@ -233,3 +234,57 @@ def test_the_large_file_is_a_token_file(tmp_path: Path) -> None:
     tokens = batching.open_token_file(tmp_path / "large", batching.TOKENIZER)
     assert len(tokens) == 2**24 + 3
     assert 0 < int(tokens[-3:].max()) < batching.TOKENIZER.vocab_size
+
+
+def test_attention_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["attention", "--quick", "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "attention.json").read_text(encoding="utf-8"))
+    assert list(record["rungs"]) == [
+        "attention_by_loops",
+        "attention_by_products",
+        "attention_by_names",
+        "causal_attention",
+        "one query, cached",
+    ]
+    for row in record["rungs"].values():
+        assert row["lengths"] == [4, 8, 16]
+        assert len(row["seconds"]) == len(row["bytes_kept"]) == len(row["spread"]) == 3
+        for seconds, (low, high) in zip(row["seconds"], row["spread"], strict=True):
+            assert 0 < low <= seconds <= high
+    table = (tmp_path / "attention.md").read_text(encoding="utf-8")
+    assert attention_bench.chapter_table(record["rungs"]) in table
+    assert record["environment"]["processor"] in table
+    assert str(tmp_path) not in capsys.readouterr().out + table
+
+
+@pytest.mark.parametrize(("power", "scale"), [(1.0, 3.0), (2.0, 0.01), (0.0, 7.0)])
+def test_a_slope_is_the_exponent_of_the_longest_contexts(power: float, scale: float) -> None:
+    lengths = [128, 256, 512, 1024]
+    amounts = [99.0, *(scale * n**power for n in lengths[1:])]
+    assert attention_bench.slope(lengths, amounts) == pytest.approx(power, abs=1e-9)
+
+
+def test_memory_kept_grows_with_the_square_without_the_kernel() -> None:
+    by_products = attention_bench.chapter_rungs()["attention_by_products"]
+    lengths = [256, 512, 1024]
+    slopes = [
+        attention_bench.slope(lengths, [attention_bench.bytes_kept(rung, n) for n in lengths])
+        for rung in (by_products, attention_bench.causal_attention)
+    ]
+    assert slopes == [pytest.approx(1.9, abs=0.1), pytest.approx(1.0, abs=0.02)]
+
+
+def test_an_attention_that_does_other_work_is_found_out() -> None:
+    rungs = attention_bench.chapter_rungs()
+    attention_bench.require_equal(rungs)
+    first_corner = attention_bench.partial(
+        attention_bench.torch.nn.functional.scaled_dot_product_attention, is_causal=True
+    )
+    with pytest.raises(RuntimeError, match="top left gives other numbers than causal_attention"):
+        attention_bench.require_equal({**rungs, "top left": first_corner})
+
+
+def test_a_chapter_without_its_rungs_is_named(tmp_path: Path) -> None:
+    (tmp_path / "chapter.ipynb").write_text('{"cells": []}', encoding="utf-8")
+    with pytest.raises(RuntimeError, match=r"chapter\.ipynb defines no attention_by_loops, "):
+        attention_bench.chapter_rungs(tmp_path / "chapter.ipynb")
