@@ -20,6 +20,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'mini_gpt.attention.attention_weights': ('attention.html#attention_weights', 'mini_gpt/attention.py'),
                                     'mini_gpt.attention.causal_attention': ('attention.html#causal_attention', 'mini_gpt/attention.py'),
                                     'mini_gpt.attention.causal_mask': ('attention.html#causal_mask', 'mini_gpt/attention.py'),
+                                    'mini_gpt.attention.check_attention': ('attention.html#check_attention', 'mini_gpt/attention.py'),
                                     'mini_gpt.attention.check_causality': ('attention.html#check_causality', 'mini_gpt/attention.py'),
                                     'mini_gpt.attention.visible_pairs': ('attention.html#visible_pairs', 'mini_gpt/attention.py')},
             'mini_gpt.data': { 'mini_gpt.data.BatchSource': ('data.html#batchsource', 'mini_gpt/data.py'),

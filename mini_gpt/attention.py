@@ -2,7 +2,7 @@
 
 # %% auto #0
 __all__ = ['causal_mask', 'visible_pairs', 'causal_attention', 'attention_weights', 'LayerCache', 'MultiHeadAttention',
-           'KeyValueCache', 'check_causality']
+           'KeyValueCache', 'check_causality', 'check_attention']
 
 # %% ../book/05_attention.ipynb #109ca0b6
 import math
@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .position import RotaryPositions
+from .position import RotaryPositions, positions_that_differ
 
 # %% ../book/05_attention.ipynb #3a905a8c
 def causal_mask(queries: int, keys: int) -> Bool[Tensor, "queries keys"]:
@@ -341,14 +341,10 @@ def check_causality(
     if time < 2:
         raise ValueError(f"an example of {time} position has no future; give two or more")
 
-    def moved(first: Tensor, second: Tensor) -> list[int]:
-        same = torch.isclose(first, second, rtol=0.0, atol=tolerance, equal_nan=True)
-        return (~same).transpose(0, 1).flatten(1).any(dim=1).nonzero().flatten().tolist()
-
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         before = module(example)
-        if moved(before, module(example)):
+        if positions_that_differ(before, module(example), tolerance):
             raise AssertionError("two runs on one input differ; is dropout on? Use .eval()")
         leaks: list[tuple[int, int]] = []
         for later in range(1, time):
@@ -362,7 +358,7 @@ def check_causality(
                     raise ValueError(f"all ids are {ids.tolist()}; give different ones")
                 place = torch.searchsorted(ids, changed[:, later].contiguous())
                 changed[:, later] = ids[(place + 1) % len(ids)]
-            changes = moved(before, module(changed))
+            changes = positions_that_differ(before, module(changed), tolerance)
             leaks += [(early, later) for early in changes if early < later]
     if leaks:
         early, later = min(leaks)
@@ -370,3 +366,43 @@ def check_causality(
             f"the output at position {early} changes with the input at position {later}; "
             "look at the mask, and at the axis of the softmax"
         )
+
+# %% ../book/05_attention.ipynb #ff30cd30
+def check_attention(
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor], tolerance: float = 1e-5
+) -> None:
+    """Make sure that a function is causal attention, by the formula, one query at a time.
+
+    Args:
+        attend: What to test; takes query, key and value, (batch, heads, positions, head_width).
+        tolerance: How much an output may differ and still count as the same.
+
+    Raises:
+        AssertionError: if an output is not what equation 1 of Vaswani et al. 2017 gives, naming
+            the sizes and the first query, or if two runs on the same input differ.
+    """
+    generator = torch.Generator().manual_seed(0)
+    cases = (2, 3, 5, 5, 4), (2, 3, 2, 7, 4), (1, 2, 1, 6, 8), (1, 1, 1, 1, 3)
+    for batch, heads, queries, keys, head_width in cases:
+        query = 2 * torch.randn(batch, heads, queries, head_width, generator=generator)
+        key, value = torch.randn(2, batch, heads, keys, head_width, generator=generator)
+        expected = torch.empty_like(query)
+        for place in range(queries):
+            seen = keys - queries + place + 1  # the last query sees all keys
+            scores = key[:, :, :seen] @ query[:, :, place, :, None] / math.sqrt(head_width)
+            parts = scores.exp()
+            weights = parts / parts.sum(dim=2, keepdim=True)
+            expected[:, :, place] = (weights * value[:, :, :seen]).sum(dim=2)
+        found = attend(query, key, value)
+        sizes = f"with {queries} queries and {keys} keys"
+        if found.shape != expected.shape:
+            shapes = tuple(found.shape), tuple(expected.shape)
+            raise AssertionError(f"{sizes} the output has shape {shapes[0]} instead of {shapes[1]}")
+        if not torch.equal(found, attend(query, key, value)):
+            raise AssertionError("two runs on one input differ; is dropout on?")
+        places = (found.transpose(1, 2), expected.transpose(1, 2))
+        if wrong := positions_that_differ(*places, tolerance):
+            raise AssertionError(
+                f"{sizes} the output of query {wrong[0]} is not the formula's; look at the scale, "
+                "the corner of the mask, and the axis of the softmax"
+            )
