@@ -29,7 +29,7 @@ from mini_gpt.attention import causal_attention, causal_mask
 CHAPTER = Path(__file__).resolve().parent.parent / "book" / "05_attention.ipynb"
 HEADS, HEAD_WIDTH = 4, 32
 LENGTHS, QUICK_LENGTHS = (128, 256, 512, 1024, 2048), (4, 8, 16)
-LOOP_LENGTHS, QUICK_LOOP_LENGTHS = (16, 32, 64, 128), (4, 8, 16)
+LOOP_LENGTHS, KERNEL_LENGTHS = (16, 32, 64, 128), (*LENGTHS, 4096, 8192)
 FITTED = 3  # lengths that a slope is fitted to
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -104,20 +104,22 @@ def measure(quick: bool, effort: harness.Effort) -> dict[str, dict[str, Any]]:
     """Seconds and bytes of each rung at each length, with the slopes of both."""
     rungs = {**chapter_rungs(), "causal_attention": causal_attention}
     require_equal(rungs)
-    long = QUICK_LENGTHS if quick else LENGTHS
-    loops = QUICK_LOOP_LENGTHS if quick else LOOP_LENGTHS
+    lengths_of = dict.fromkeys(rungs, QUICK_LENGTHS if quick else LENGTHS)
+    if not quick:
+        lengths_of["attention_by_loops"] = LOOP_LENGTHS
+        lengths_of["causal_attention"] = KERNEL_LENGTHS
+    lengths_of["one query, cached"] = lengths_of["causal_attention"]
     found: dict[str, dict[str, Any]] = {
-        name: {"lengths": [], "seconds": [], "spread": [], "bytes_kept": []}
-        for name in (*rungs, "one query, cached")
+        name: {"lengths": [], "seconds": [], "spread": [], "bytes_kept": []} for name in lengths_of
     }
-    for length in sorted({*long, *loops}):
+    for length in sorted({n for lengths in lengths_of.values() for n in lengths}):
         with torch.no_grad():
             runs = {
                 name: partial(rung, *inputs(length))
                 for name, rung in rungs.items()
-                if length in (loops if name == "attention_by_loops" else long)
+                if length in lengths_of[name]
             }
-            if length in long:
+            if length in lengths_of["one query, cached"]:
                 runs["one query, cached"] = partial(causal_attention, *inputs(length, 1))
             timings = harness.contest(runs, effort)
         for name, timing in timings.items():
@@ -157,7 +159,6 @@ def main(arguments: list[str] | None = None) -> int:
         effort = harness.Effort(rounds=options.rounds, turn_seconds=0.1, warm_up=2)
     machine = harness.environment()
     rungs = measure(options.quick, effort)
-    lengths = max((row["lengths"] for row in rungs.values()), key=len)
     every = sorted({n for row in rungs.values() for n in row["lengths"]})
     times = [
         [
@@ -178,7 +179,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{chapter_table(rungs)}\nMilliseconds at each context length:\n\n"
         f"{harness.table(['way', *map(str, every)], times)}"
     )
-    shape = {"batch": 1, "heads": HEADS, "head_width": HEAD_WIDTH, "lengths": lengths}
+    shape = {"batch": 1, "heads": HEADS, "head_width": HEAD_WIDTH}
     results = {"environment": machine, "shape": shape, "rungs": rungs}
     harness.save("attention", results, markdown, options.out)
     print(markdown, end="")

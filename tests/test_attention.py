@@ -24,18 +24,52 @@ from mini_gpt.attention import (
     attention_weights,
     causal_attention,
     causal_mask,
+    check_attention,
     check_causality,
 )
 from mini_gpt.data import document_mask
-from mini_gpt.position import RotaryPositions
+from mini_gpt.position import RotaryPositions, check_equivariance
 
 ROOT = Path(__file__).resolve().parent.parent
 COMPILE = """
 import torch
-from mini_gpt.attention import MultiHeadAttention
-module, stream = MultiHeadAttention(12, 3), torch.randn(2, 5, 12)
-compiled = torch.compile(module, backend="aot_eager", fullgraph=True)
-torch.testing.assert_close(compiled(stream), module(stream))
+from mini_gpt.attention import MultiHeadAttention, attention_weights, causal_attention
+from mini_gpt.embedding import TokenEmbedding
+from mini_gpt.position import LearnedPositions, RotaryPositions, SinusoidalPositions
+
+
+def same(function, *inputs):
+    compiled = torch.compile(function, backend="aot_eager", fullgraph=True)
+    parameters = list(getattr(function, "parameters", list)())
+    wanted = [x for x in (*inputs, *parameters) if torch.is_tensor(x) and x.requires_grad]
+    results = []
+    for run in (function, compiled):
+        output = run(*inputs)
+        gradients = torch.autograd.grad(output.square().sum(), wanted) if wanted else ()
+        results.append((output, *gradients))
+    torch.testing.assert_close(*results)
+
+
+torch.manual_seed(0)
+stream = torch.randn(2, 5, 12, requires_grad=True)
+mask = torch.rand(2, 5, 5) < 0.5
+mask[:, range(5), range(5)] = True
+rotary = RotaryPositions(9, 2)
+for module in (
+    MultiHeadAttention(12, 3),
+    MultiHeadAttention(12, 6, key_value_heads=2, rotary=rotary, bias=False),
+):
+    same(module, stream)
+    same(module, stream, None, mask)
+query = torch.randn(2, 6, 3, 2, requires_grad=True)
+key, value = (torch.randn(2, 2, 7, 2, requires_grad=True) for _ in range(2))
+same(causal_attention, query, key, value)
+same(attention_weights, query, key)
+same(rotary, query, 4)
+same(TokenEmbedding(7, 12), torch.tensor([[0, 6, 2], [2, 2, 5]]))
+same(TokenEmbedding(7, 12).logits, stream)
+same(LearnedPositions(9, 12), 5, 3)
+same(SinusoidalPositions(9, 12), 5, 3)
 """
 sizes = st.integers(1, 6)
 
@@ -568,6 +602,171 @@ class TestCheckCausality:
             check_causality(module, self.example[:, :1])
         with pytest.raises(ValueError, match=r"all ids are \[3\]"):
             check_causality(lambda ids: ids.float(), torch.full((2, 4), 3))
+
+
+@pytest.fixture
+def honest() -> MultiHeadAttention:
+    torch.manual_seed(0)
+    return MultiHeadAttention(12, 3).eval()
+
+
+def broken(what: str) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """An attention function with one fault."""
+
+    def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        queries, keys = query.shape[-2], key.shape[-2]
+        own = keys - queries
+        diagonal = own + {"off by one": 1, "sees too little": -1, "top left": -own}.get(what, 0)
+        visible = torch.ones(queries, keys, dtype=torch.bool).tril(diagonal)
+        visible[:, 0] = True
+        scale = {"no scale": 1.0, "divided by K": query.shape[-1]}.get(what, query.shape[-1] ** 0.5)
+        scores = (query @ key.mT / scale).masked_fill(~visible, -math.inf)
+        weights = scores.softmax(dim=-2 if what == "wrong axis" else -1).nan_to_num()
+        return F.dropout(weights, 0.2, training=what == "dropout") @ value
+
+    return attend
+
+
+def in_module(
+    module: MultiHeadAttention, attend: Callable[[Tensor, Tensor, Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """The module with another attention function."""
+    return lambda x: module.output(attend(*module.project(x)).transpose(1, 2).flatten(2))
+
+
+class TestPlantedBugs:
+    """Each fault, the verifier that finds it, and those that are known to be blind to it."""
+
+    example = random(2, 5, 12, dtype=torch.float32)
+
+    def test_without_a_fault_all_pass(self, honest: MultiHeadAttention) -> None:
+        check_attention(broken("nothing"))
+        check_attention(causal_attention)
+        check_attention(lambda query, key, value: attention_weights(query, key) @ value)
+        check_causality(in_module(honest, broken("nothing")), self.example)
+
+    @pytest.mark.parametrize(
+        ("fault", "message"),
+        [
+            ("off by one", "with 5 queries and 5 keys the output of query 0 is not the formula's"),
+            ("top left", "with 2 queries and 7 keys the output of query 0 is not the formula's"),
+            ("wrong axis", "with 5 queries and 5 keys the output of query 0 is not the formula's"),
+            ("no scale", "with 5 queries and 5 keys the output of query 1 is not the formula's"),
+            ("divided by K", "with 5 queries and 5 keys the output of query 1 is not the formula"),
+            ("sees too little", "with 5 queries and 5 keys the output of query 1 is not the form"),
+            ("dropout", "two runs on one input differ; is dropout on"),
+        ],
+    )
+    def test_check_attention_finds(self, fault: str, message: str) -> None:
+        torch.manual_seed(0)
+        with pytest.raises(AssertionError, match=message):
+            check_attention(broken(fault))
+
+    @pytest.mark.parametrize("fault", ["off by one", "wrong axis", "dropout"])
+    def test_check_causality_finds(self, honest: MultiHeadAttention, fault: str) -> None:
+        torch.manual_seed(0)
+        with pytest.raises(AssertionError, match=r"position 0 changes with|is dropout on"):
+            check_causality(in_module(honest, broken(fault)), self.example)
+
+    @pytest.mark.parametrize("fault", ["no scale", "divided by K", "sees too little"])
+    def test_check_causality_is_blind_to(self, honest: MultiHeadAttention, fault: str) -> None:
+        check_causality(in_module(honest, broken(fault)), self.example)
+
+    def test_check_attention_finds_another_shape(self) -> None:
+        with pytest.raises(AssertionError, match=r"shape \(2, 3, 4, 5\) instead of \(2, 3, 5, 4\)"):
+            check_attention(lambda query, key, value: causal_attention(query, key, value).mT)
+
+    def test_the_wrong_corner_shows_in_pieces(self, honest: MultiHeadAttention) -> None:
+        """As in writing with a cache: right at once, wrong piece by piece."""
+
+        def in_pieces(attend: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
+            cache, outputs = KeyValueCache(5), []
+            for piece in self.example.split(2, dim=1):
+                query, key, value = honest.project(piece)
+                outputs.append(attend(query, *cache.append(key, value)))
+            return torch.cat(outputs, dim=2)
+
+        at_once = causal_attention(*honest.project(self.example))
+        corner = broken("top left")
+        torch.testing.assert_close(corner(*honest.project(self.example)), at_once)
+        torch.testing.assert_close(in_pieces(causal_attention), at_once)
+        assert not torch.allclose(in_pieces(corner), at_once, atol=1e-3)
+
+    def test_check_equivariance_finds_heads_that_cut_the_sequence(
+        self, honest: MultiHeadAttention
+    ) -> None:
+        def encoder(stream: Tensor) -> Tensor:
+            mixed = F.scaled_dot_product_attention(*honest.project(stream))
+            return honest.output(mixed.transpose(1, 2).flatten(2))
+
+        def cut_before_the_maps(stream: Tensor) -> Tensor:
+            shape = len(stream), 3, stream.shape[1], 4
+            parts = [part.reshape(shape) for part in honest.query_key_value(stream).chunk(3, -1)]
+            return honest.output(F.scaled_dot_product_attention(*parts).reshape(stream.shape))
+
+        def causal(stream: Tensor) -> Tensor:
+            shape = len(stream), 3, stream.shape[1], 4
+            parts = [part.reshape(shape) for part in honest.query_key_value(stream).chunk(3, -1)]
+            return honest.output(causal_attention(*parts).reshape(stream.shape))
+
+        six = random(2, 6, 12, dtype=torch.float32)
+        check_equivariance(encoder, six)
+        with pytest.raises(AssertionError, match="position 0 is not what its input gave"):
+            check_equivariance(cut_before_the_maps, six)
+        check_causality(causal, six)  # no leak: this verifier is blind to it
+        with pytest.raises(AssertionError, match="position 0 is not what its input gave"):
+            check_equivariance(honest, six)  # the causal mask
+
+
+class TestEveryPath:
+    @given(
+        pieces=st.lists(st.integers(1, 4), min_size=1, max_size=5),
+        shared=st.sampled_from([1, 2, 3, 6]),
+        masked=st.booleans(),
+        rotary=st.booleans(),
+        double=st.booleans(),
+        batch=st.integers(1, 3),
+    )
+    @settings(deadline=None, max_examples=40)
+    def test_gives_the_same(
+        self, pieces: list[int], shared: int, masked: bool, rotary: bool, double: bool, batch: int
+    ) -> None:
+        """Fused, explicit with weights, and cached in pieces of any sizes."""
+        dtype, tolerance = (torch.float64, 1e-12) if double else (torch.float32, 1e-5)
+        time = sum(pieces)
+        torch.manual_seed(0)
+        positions = RotaryPositions(20, 4) if rotary else None
+        module = MultiHeadAttention(24, 6, key_value_heads=shared, rotary=positions).to(dtype)
+        stream = random(batch, time, 24, dtype=dtype)
+        mask = some_mask(batch, time, time, seed=8) if masked else None
+        with torch.no_grad():
+            fused = module(stream, None, mask)
+            query, key, value = module.project(stream)
+            weights = attention_weights(query, key, mask)
+            mixed = weights @ value.repeat_interleave(6 // shared, dim=1)
+            explicit = module.output(mixed.transpose(1, 2).flatten(2))
+            cache, outputs, start = KeyValueCache(time), [], 0
+            for piece in stream.split(pieces, dim=1):
+                end = start + piece.shape[1]
+                some = None if mask is None else mask[:, start:end, :end]
+                outputs.append(module(piece, cache, some))
+                start = end
+        torch.testing.assert_close(explicit, fused, rtol=0, atol=tolerance)
+        torch.testing.assert_close(torch.cat(outputs, dim=1), fused, rtol=0, atol=tolerance)
+
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+    def test_in_half_precision_up_to_its_digits(self, dtype: torch.dtype) -> None:
+        torch.manual_seed(0)
+        module = MultiHeadAttention(24, 6, key_value_heads=2, rotary=RotaryPositions(20, 4))
+        stream = random(2, 7, 24, dtype=torch.float32)
+        with torch.no_grad():
+            expected = module(stream)
+            half, cache = module.to(dtype), KeyValueCache(7)
+            at_once = half(stream.to(dtype))
+            pieces = [half(piece, cache) for piece in stream.to(dtype).split(3, dim=1)]
+        assert at_once.dtype == dtype
+        for found in (at_once, torch.cat(pieces, dim=1)):
+            torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
 class TestExercises:
