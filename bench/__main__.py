@@ -8,7 +8,14 @@ from __future__ import annotations
 import importlib
 import sys
 
-BENCHMARKS = ("training_step", "generation", "tokenizer", "batching", "attention")
+BENCHMARKS = (
+    "training_step",
+    "time_to_loss",
+    "generation",
+    "tokenizer",
+    "batching",
+    "attention",
+)
 
 
 def main(arguments: list[str]) -> int:
