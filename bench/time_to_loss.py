@@ -32,10 +32,11 @@ from mini_gpt.model import GPT, GPTConfig, count_parameters
 from mini_gpt.tokenizer import CharTokenizer
 from mini_gpt.training import Stepper, TrainConfig, evaluate, make_optimiser
 
-SHAPE = {"layers": 4, "heads": 4, "width": 128, "context_length": 64}
-QUICK_SHAPE = {"layers": 1, "heads": 2, "width": 16, "context_length": 8}
+SHAPE: dict[str, Any] = {"layers": 4, "heads": 4, "width": 128, "context_length": 64}
+QUICK_SHAPE: dict[str, Any] = {"layers": 1, "heads": 2, "width": 16, "context_length": 8}
 QUICK_TEXT = "to be, or not to be: that is the question. " * 40
 SEEDS = (1, 2, 3)
+TARGET, QUICK_TARGET = 1.90, 2.5
 
 
 class SlowerMuon(torch.optim.Muon):
@@ -83,13 +84,15 @@ class Recipe:
         said: The recipe in words, for the table.
         model: Fields of `GPTConfig` beyond the shape.
         config: Settings of the training; its seed is replaced.
-        look_every: Steps between two measurements of the loss.
+        first_look: Steps before the first measurement of the loss.
+        look_every: Steps between two of the others.
         stepper: What takes the steps.
     """
 
     said: str
     model: dict[str, Any]
     config: TrainConfig
+    first_look: int
     look_every: int
     stepper: Callable[[GPT, np.ndarray, TrainConfig], Stepper] = Stepper
 
@@ -112,6 +115,7 @@ RECIPES = {
             device="cpu",
             precision="float32",
         ),
+        first_look=1200,
         look_every=50,
     ),
     "mini_gpt": Recipe(
@@ -134,6 +138,7 @@ RECIPES = {
             device="cpu",
             precision="float32",
         ),
+        first_look=100,
         look_every=10,
         stepper=MuonStepper,
     ),
@@ -143,7 +148,7 @@ RECIPES = {
 def train_to(
     target: float,
     recipe: Recipe,
-    shape: dict[str, int],
+    shape: dict[str, Any],
     training: np.ndarray,
     validation: np.ndarray,
     vocabulary: int,
@@ -162,7 +167,8 @@ def train_to(
     seconds, loss = 0.0, float("inf")
     with harness.collector_off():
         while loss > target and stepper.steps_done < recipe.config.steps:
-            count = min(recipe.look_every, recipe.config.steps - stepper.steps_done)
+            count = recipe.look_every if curve else recipe.first_look
+            count = min(count, recipe.config.steps - stepper.steps_done)
             start = time.perf_counter()
             for _ in range(count):
                 stepper.step()
@@ -215,14 +221,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status, 1 if a run of ours missed the target."""
     parser = harness.parser(__doc__)
     parser.add_argument("--corpus", default="shakespeare", help="a text file or folder")
-    parser.add_argument("--target", type=float, default=1.90, help="loss in nats per character")
+    parser.add_argument("--target", type=float, help="loss in nats per character (default: 1.90)")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="one run of each")
     parser.add_argument("--add", action="store_true", help="keep the other seeds of the results")
     options = parser.parse_args(arguments)
     effort = harness.prepare(options)
     text, shape, recipes = "", SHAPE, RECIPES
+    target = (
+        options.target if options.target is not None else QUICK_TARGET if options.quick else TARGET
+    )
     if options.quick:
-        text, shape, options.target = QUICK_TEXT, QUICK_SHAPE, 2.5
+        text, shape = QUICK_TEXT, QUICK_SHAPE
         small: dict[str, Any] = {
             "steps": 60,
             "batch": 4,
@@ -231,7 +240,9 @@ def main(arguments: list[str] | None = None) -> int:
             "learning_rate": 1e-2,
         }
         recipes = {
-            name: replace(recipe, config=replace(recipe.config, **small), look_every=20)
+            name: replace(
+                recipe, config=replace(recipe.config, **small), first_look=20, look_every=20
+            )
             for name, recipe in RECIPES.items()
         }
     text = text or load_corpus(options.corpus)
@@ -242,7 +253,7 @@ def main(arguments: list[str] | None = None) -> int:
     runs: list[dict[str, Any]] = []
     if options.add and (path := Path(options.out) / "time_to_loss.json").exists():
         old = json.loads(path.read_text(encoding="utf-8"))
-        if (old["target"], old["tokens"]) != (options.target, len(tokens)):
+        if (old["target"], old["tokens"]) != (target, len(tokens)):
             print("bench: the results there have another target or corpus", file=sys.stderr)
             return 2
         runs = [run for run in old["runs"] if run["seed"] not in options.seeds]
@@ -250,9 +261,7 @@ def main(arguments: list[str] | None = None) -> int:
         names = list(recipes) if seed % 2 else list(recipes)[::-1]  # each begins in turn
         for name in names:
             vocabulary = tokenizer.vocab_size
-            found = train_to(
-                options.target, recipes[name], shape, training, validation, vocabulary, seed
-            )
+            found = train_to(target, recipes[name], shape, training, validation, vocabulary, seed)
             runs.append({"recipe": name, **found})
             print(name, {key: found[key] for key in found if key != "curve"}, flush=True)
     runs.sort(key=lambda run: (run["seed"], list(RECIPES).index(run["recipe"])))
@@ -261,10 +270,13 @@ def main(arguments: list[str] | None = None) -> int:
         "# Time to a loss\n",
         harness.said_of(machine, effort).partition("Medians of")[0].strip() + "\n",
         f"Seconds of training until the loss on the whole validation split (the last tenth of "
-        f"{len(tokens):,} characters) is at most {options.target:.2f} nats per character. "
+        f"{len(tokens):,} characters) is at most {target:.2f} nats per character. "
         f"{size[0].upper()}{size[1:]}. Time spent measuring the loss does not count; all else "
         "in a step does. The loss is measured every "
-        + " and every ".join(f"{recipes[name].look_every} steps ({name})" for name in recipes)
+        + " and every ".join(
+            f"{recipe.look_every} steps from {recipe.first_look:,} on ({name})"
+            for name, recipe in recipes.items()
+        )
         + ".\n",
         "".join(f"* **{name}**: {recipes[name].said}.\n" for name in recipes),
         table(runs),
@@ -272,7 +284,7 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     record = {
         "environment": machine,
-        "target": options.target,
+        "target": target,
         "tokens": len(tokens),
         "shape": shape,
         "recipes": {

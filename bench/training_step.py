@@ -1,18 +1,27 @@
 """Training steps per second: mini_gpt against other implementations of GPT-2's architecture.
 
     python -m bench training_step            writes bench/results/training_step.json and .md
+    python -m bench training_step --shape 2    only the third shape, into the results there are
+    python -m bench training_step --compiled   all of them compiled: training_step_compiled.*
     python -m bench training_step --quick --out FOLDER
 
 A step is forward, cross-entropy, backward and an AdamW update, in float32, without dropout, with
 the same batch, the same optimiser and the same number of threads for all. The peers are used as
-they come, through their public classes. One that is not installed is left out, and named.
+they come, through their public classes. One that is not installed is left out, and named. On a
+processor with bfloat16 instructions, mini_gpt also has a row with matrix products in bfloat16;
+weights, gradients and optimiser stay in float32. With `--compiled`, every model, the peers' too,
+goes through `torch.compile`, and its first step, which includes the compiling, is timed apart.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,10 +30,12 @@ from torch.nn import functional as F
 
 from bench import harness
 from mini_gpt.model import GPT, GPTConfig, count_parameters, flops_per_token
-from mini_gpt.training import TrainConfig, make_optimiser
+from mini_gpt.training import TrainConfig, autocast, make_optimiser
 
 # Layers, heads, width, context, batch, vocabulary.
-SHAPES = ((4, 4, 128, 64, 12, 65), (6, 6, 384, 256, 4, 65))
+SHAPES = ((4, 4, 128, 64, 12, 65), (6, 6, 384, 256, 4, 65), (12, 12, 768, 256, 1, 50_257))
+# A step of a model this wide takes over a second; five rounds must do.
+WIDE = 768
 QUICK_SHAPES = ((1, 2, 8, 5, 3, 7),)
 # What a shape holds, in words, for tables and JSON.
 FIELDS = ("layers", "heads", "width", "context", "batch", "vocabulary")
@@ -82,6 +93,17 @@ CONTESTANTS: dict[str, tuple[str, Callable[..., nn.Module]]] = {
 }
 
 
+# The contestant that is a copy of another with matrix products in bfloat16.
+BFLOAT16 = " in bfloat16"
+
+
+def has_bfloat16() -> bool:
+    """Whether this processor multiplies bfloat16 matrices in hardware, as far as Linux tells."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.exists() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
 def version_of(distribution: str) -> str | None:
     """The installed version of a distribution, or None where there is none."""
     try:
@@ -98,16 +120,19 @@ def installed() -> tuple[dict[str, str], list[str]]:
     return versions, [name for name in found if name not in versions]
 
 
-def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable[[], float]:
+def training_step(
+    model: nn.Module, inputs: Tensor, targets: Tensor, precision: str = "float32"
+) -> Callable[[], float]:
     """One optimiser step on always the same batch; returns its loss, which also waits for it."""
     model.train()
     # Its own settings for every contestant would compare settings; so all get ours.
     optimiser = make_optimiser(model, TrainConfig(learning_rate=1e-3))
 
     def step() -> float:
-        output = model(inputs)
-        logits = output if isinstance(output, Tensor) else output.logits
-        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        with autocast(inputs.device, precision):
+            output = model(inputs)
+            logits = output if isinstance(output, Tensor) else output.logits
+            loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -116,8 +141,16 @@ def training_step(model: nn.Module, inputs: Tensor, targets: Tensor) -> Callable
     return step
 
 
-def measure(shape: tuple[int, ...], names: list[str], effort: harness.Effort) -> dict[str, Any]:
+def measure(
+    shape: tuple[int, ...], names: list[str], effort: harness.Effort, compiled: bool = False
+) -> dict[str, Any]:
     """Time one step of each contestant at one shape.
+
+    Args:
+        shape: Layers, heads, width, context, batch, vocabulary.
+        names: Keys of `CONTESTANTS`, perhaps with `BFLOAT16` after them.
+        effort: How thoroughly.
+        compiled: Whether all models are compiled first.
 
     Raises:
         RuntimeError: if a contestant does not learn its batch: it would not be doing the same work.
@@ -126,13 +159,20 @@ def measure(shape: tuple[int, ...], names: list[str], effort: harness.Effort) ->
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(vocabulary, (batch, context + 1), generator=generator)
     inputs, targets = ids[:, :-1].contiguous(), ids[:, 1:].contiguous()
-    steps, parameters, losses = {}, {}, {}
+    steps, parameters, losses, first = {}, {}, {}, {}
     for name in names:
         torch.manual_seed(0)
-        model = CONTESTANTS[name][1](layers, heads, width, context, vocabulary)
+        build = CONTESTANTS[name.removesuffix(BFLOAT16)][1]
+        model = build(layers, heads, width, context, vocabulary)
         parameters[name] = count_parameters(model)
-        steps[name] = training_step(model, inputs, targets)
-        losses[name] = [round(steps[name](), 4) for _ in range(3)]
+        if compiled:
+            model.compile()
+        precision = "bfloat16" if name.endswith(BFLOAT16) else "float32"
+        steps[name] = training_step(model, inputs, targets, precision)
+        start = time.perf_counter()
+        losses[name] = [round(steps[name](), 4)]
+        first[name] = round(time.perf_counter() - start, 2)
+        losses[name] += [round(steps[name](), 4) for _ in range(2)]
         if not losses[name][0] > losses[name][-1]:
             raise RuntimeError(f"{name} does not learn: losses {losses[name]}")
     timings = harness.contest(steps, effort)
@@ -141,6 +181,7 @@ def measure(shape: tuple[int, ...], names: list[str], effort: harness.Effort) ->
         "shape": dict(zip(FIELDS, shape, strict=True)),
         "parameters": parameters,
         "first_losses": losses,
+        "first_step_seconds": first,
         "tokens_per_step": batch * context,
         "flops_per_token": flops,
         "timings": harness.timings_as_json(timings),
@@ -150,31 +191,61 @@ def measure(shape: tuple[int, ...], names: list[str], effort: harness.Effort) ->
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
-    options = harness.parser(__doc__).parse_args(arguments)
-    effort = harness.prepare(options)
-    versions, missing = installed()
-    machine = harness.environment()
-    results = []
-    text = ["# Training steps\n", harness.said_of(machine, effort)]
-    text.append(
-        "A step is forward, loss, backward and AdamW update, in float32, without dropout. "
-        "The ratio is that of the speeds, ours over theirs: above 1, mini_gpt is faster.\n"
+    parser = harness.parser(__doc__)
+    parser.add_argument(
+        "--shape",
+        type=int,
+        choices=range(len(SHAPES)),
+        help="only this one, beside the others' results",
     )
-    for shape in QUICK_SHAPES if options.quick else SHAPES:
-        result = measure(shape, list(versions), effort)
-        results.append(result)
-        words = ", ".join(f"{field} {size}" for field, size in zip(FIELDS, shape, strict=True))
-        text.append(f"## {words[0].upper()}{words[1:]}\n")
-        header = ["contestant", "version", "tokens/s", "spread", "mini_gpt is … times as fast"]
-        rows = [[row[0], versions[row[0]], *row[1:]] for row in result.pop("rows")]
-        text.append(harness.table(header, rows))
-        print(text[-2], text[-1], sep="\n", flush=True)
+    parser.add_argument("--compiled", action="store_true", help="all models compiled")
+    options = parser.parse_args(arguments)
+    effort = harness.prepare(options)
+    file = "training_step_compiled" if options.compiled else "training_step"
+    versions, missing = installed()
+    names = list(versions)
+    if has_bfloat16():
+        names.insert(1, "mini_gpt" + BFLOAT16)
+    machine = harness.environment()
+    results: list[dict[str, Any]] = []
+    shapes = QUICK_SHAPES if options.quick else SHAPES
+    if options.shape is not None and not options.quick:
+        shapes = (shapes[options.shape],)
+        if (path := options.out / f"{file}.json").exists():
+            results = json.loads(path.read_text(encoding="utf-8"))["results"]
+    for shape in shapes:
+        said = dict(zip(FIELDS, shape, strict=True))
+        few = replace(effort, rounds=5) if said["width"] >= WIDE else effort
+        result = measure(shape, names, few, options.compiled)
+        results = [other for other in results if other["shape"] != said] + [result]
+        print(report(result, versions), flush=True)
+    results.sort(key=lambda result: result["shape"]["width"])
+    text = ["# Training steps" + (", compiled" if options.compiled else "") + "\n"]
+    text.append(harness.said_of(machine, effort))
+    text.append(
+        "A step is forward, loss, backward and AdamW update, in float32 where not said otherwise, "
+        "without dropout. The ratio is that of the speeds, ours in float32 over theirs: above 1, "
+        f"mini_gpt is faster. Widths from {WIDE} on have five turns.\n"
+    )
+    text += [report(result, versions) for result in results]
     if missing:
         text.append(f"Not installed, so not measured: {', '.join(missing)}. See README.md.\n")
         print(text[-1], file=sys.stderr)
     record = {"environment": machine, "versions": versions, "missing": missing, "results": results}
-    harness.save("training_step", record, "\n".join(text), options.out)
+    harness.save(file, record, "\n".join(text), options.out)
     return 0
+
+
+def report(result: dict[str, Any], versions: dict[str, str]) -> str:
+    """The heading and the table of one shape."""
+    words = ", ".join(f"{field} {size}" for field, size in result["shape"].items())
+    header = ["contestant", "version", "tokens/s", "spread", "mini_gpt is … times as fast"]
+    header.append("first step")
+    rows = [
+        [row[0], versions[row[0].removesuffix(BFLOAT16)], *row[1:], f"{seconds:.1f} s"]
+        for row, seconds in zip(result["rows"], result["first_step_seconds"].values(), strict=True)
+    ]
+    return f"## {words[0].upper()}{words[1:]}\n\n{harness.table(header, rows)}"
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -14,8 +15,9 @@ sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
 
 from bench import __main__ as command  # noqa: E402
 from bench import attention as attention_bench  # noqa: E402
-from bench import batching, generation, harness, training_step  # noqa: E402
+from bench import batching, generation, harness, time_to_loss, training_step  # noqa: E402
 from bench import tokenizer as tokenizer_bench  # noqa: E402
+from mini_gpt.model import GPT, GPTConfig, count_parameters  # noqa: E402
 
 
 def snapshot() -> dict[str, bytes]:
@@ -158,6 +160,82 @@ def test_a_contestant_that_does_other_work_is_found_out(monkeypatch: pytest.Monk
     monkeypatch.setitem(training_step.CONTESTANTS, "lazy", ("lazy", lazy))
     with pytest.raises(RuntimeError, match="lazy does not learn"):
         training_step.measure(training_step.QUICK_SHAPES[0], ["lazy"], harness.QUICK)
+
+
+def test_bfloat16_has_a_row_where_the_processor_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for here in (False, True):
+        monkeypatch.setattr(training_step, "has_bfloat16", lambda here=here: here)
+        assert training_step.main(["--quick", "--out", str(tmp_path)]) == 0
+        record = json.loads((tmp_path / "training_step.json").read_text(encoding="utf-8"))
+        (result,) = record["results"]
+        assert ("mini_gpt in bfloat16" in result["timings"]) is here
+    # The same weights and batch: close to float32's losses, but in fewer digits.
+    losses = result["first_losses"]
+    assert losses["mini_gpt in bfloat16"] == pytest.approx(losses["mini_gpt"], abs=0.05)
+    assert losses["mini_gpt in bfloat16"] != losses["mini_gpt"]
+
+
+def test_a_shape_alone_leaves_the_results_of_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_step, "SHAPES", ((1, 2, 8, 5, 3, 7), (1, 2, 12, 5, 3, 7)))
+    monkeypatch.setattr(training_step, "installed", lambda: ({"mini_gpt": "1"}, []))
+    monkeypatch.setattr(harness, "prepare", lambda options: harness.QUICK)
+    seen = []
+    for shape in ("1", "0", "1"):
+        assert training_step.main(["--shape", shape, "--out", str(tmp_path)]) == 0
+        record = json.loads((tmp_path / "training_step.json").read_text(encoding="utf-8"))
+        seen.append([result["shape"]["width"] for result in record["results"]])
+    assert seen == [[12], [8, 12], [8, 12]]
+
+
+def test_time_to_loss_runs_and_adds_seeds(tmp_path: Path) -> None:
+    quick = ["time_to_loss", "--quick", "--out", str(tmp_path), "--seeds"]
+    assert command.main([*quick, "2"]) == 0
+    assert command.main([*quick, "1", "--add"]) == 0
+    record = json.loads((tmp_path / "time_to_loss.json").read_text(encoding="utf-8"))
+    turns = [(run["seed"], run["recipe"]) for run in record["runs"]]
+    assert turns == [(1, "published"), (1, "mini_gpt"), (2, "published"), (2, "mini_gpt")]
+    for run in record["runs"]:
+        assert run["reached"]
+        assert run["curve"][-1] == [run["steps"], run["seconds"], run["loss"]]
+        assert run["loss"] <= record["target"] < min([9.0, *(c[2] for c in run["curve"][:-1])])
+    table = (tmp_path / "time_to_loss.md").read_text(encoding="utf-8")
+    assert table.count("\n| mini_gpt ") == 2
+    assert "mini_gpt: 2 of 2 runs get there" in table
+
+
+def test_a_run_that_misses_the_loss_is_said_to(tmp_path: Path) -> None:
+    arguments = ["time_to_loss", "--quick", "--target", "0.0", "--seeds", "1"]
+    assert command.main([*arguments, "--out", str(tmp_path)]) == 1
+    record = json.loads((tmp_path / "time_to_loss.json").read_text(encoding="utf-8"))
+    assert [(run["reached"], run["steps"]) for run in record["runs"]] == [(False, 60)] * 2
+    table = (tmp_path / "time_to_loss.md").read_text(encoding="utf-8")
+    assert "published: none of 1 runs gets there; mini_gpt: none of 1 runs gets there" in table
+
+
+def test_both_recipes_train_models_of_one_size() -> None:
+    models = [
+        GPT(GPTConfig(65, **time_to_loss.SHAPE, **recipe.model))
+        for recipe in time_to_loss.RECIPES.values()
+    ]
+    published, ours = (count_parameters(model) for model in models)
+    assert ours == pytest.approx(published, rel=0.02)
+    # Muon has the matrices of the blocks, all of them, and AdamW the rest, each once.
+    recipe = time_to_loss.RECIPES["mini_gpt"]
+    stepper = recipe.stepper(models[1], np.arange(500) % 65, recipe.config)
+    muon, adamw = (
+        [p for group in optimiser.param_groups for p in group["params"]]
+        for optimiser in stepper.optimisers
+    )
+    assert len(muon) == 4 * 4
+    assert all(p.ndim == 2 for p in muon)
+    assert sum(p.numel() for p in muon + adamw) == ours
+    stepper.step()
+    rates = [optimiser.param_groups[0]["lr"] for optimiser in stepper.optimisers]
+    assert rates == pytest.approx([0.5 * 8e-2 / 15, 8e-2 / 15])
 
 
 def test_a_missing_peer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
