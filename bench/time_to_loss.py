@@ -257,12 +257,6 @@ def main(arguments: list[str] | None = None) -> int:
     training, validation = split_tokens(tokens, 0.1)
     machine = harness.environment()
     runs: list[dict[str, Any]] = []
-    if options.add and (path := Path(options.out) / "time_to_loss.json").exists():
-        old = json.loads(path.read_text(encoding="utf-8"))
-        if (old["target"], old["tokens"]) != (target, len(tokens)):
-            print("bench: the results there have another target or corpus", file=sys.stderr)
-            return 2
-        runs = [run for run in old["runs"] if run["seed"] not in options.seeds]
     for seed in options.seeds:
         names = list(recipes) if seed % 2 else list(recipes)[::-1]  # each begins in turn
         for name in names:
@@ -270,6 +264,12 @@ def main(arguments: list[str] | None = None) -> int:
             found = train_to(target, recipes[name], shape, training, validation, vocabulary, seed)
             runs.append({"recipe": name, **found})
             print(name, {key: found[key] for key in found if key != "curve"}, flush=True)
+    if options.add and (path := Path(options.out) / "time_to_loss.json").exists():
+        old = json.loads(path.read_text(encoding="utf-8"))
+        if (old["target"], old["tokens"]) != (target, len(tokens)):
+            print("bench: the results there have another target or corpus", file=sys.stderr)
+            return 2
+        runs += [run for run in old["runs"] if run["seed"] not in options.seeds]
     runs.sort(key=lambda run: (run["seed"], list(RECIPES).index(run["recipe"])))
     size = ", ".join(f"{field.replace('_', ' ')} {number}" for field, number in shape.items())
     parts = [
