@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .layout import stored_by_input
 from .position import RotaryPositions, positions_that_differ
 
 # %% ../book/05_attention.ipynb #3a905a8c
@@ -181,7 +182,7 @@ class MultiHeadAttention(nn.Module):
             )
         self.heads, self.key_value_heads = heads, shared
         features = (heads + 2 * shared) * (width // heads)
-        self.query_key_value = nn.Linear(width, features, bias=bias)
+        self.query_key_value = stored_by_input(nn.Linear(width, features, bias=bias))
         self.output = nn.Linear(width, width, bias=bias)
         self.dropout = nn.Dropout(dropout)
         self.rotary = rotary
@@ -234,7 +235,8 @@ class MultiHeadAttention(nn.Module):
         dropout = self.dropout.p if self.training else 0.0
         mixed = causal_attention(query, key, value, mask, dropout=dropout)
         mixed = rearrange(mixed, "batch heads time head_width -> batch time (heads head_width)")
-        return self.dropout(self.output(mixed))
+        written = self.output(mixed)
+        return self.dropout(written) if self.training else written
 
 # %% ../book/05_attention.ipynb #207f4184
 class KeyValueCache:

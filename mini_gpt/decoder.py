@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .attention import LayerCache, MultiHeadAttention
+from .layout import stored_by_input
 from .position import RotaryPositions
 
 # %% ../book/06_decoder.ipynb #762c178f
@@ -30,7 +31,7 @@ class FeedForward(nn.Module):
         self, width: int, hidden_width: int, *, dropout: float = 0.0, bias: bool = True
     ) -> None:
         super().__init__()
-        self.expand = nn.Linear(width, hidden_width, bias=bias)
+        self.expand = stored_by_input(nn.Linear(width, hidden_width, bias=bias))
         self.activation = nn.GELU(approximate="tanh")
         self.contract = nn.Linear(hidden_width, width, bias=bias)
         self.dropout = nn.Dropout(dropout)
@@ -46,7 +47,8 @@ class FeedForward(nn.Module):
         Returns:
             What to add to the stream.
         """
-        return self.dropout(self.contract(self.activation(self.expand(stream))))
+        written = self.contract(self.activation(self.expand(stream)))
+        return self.dropout(written) if self.training else written
 
 # %% ../book/06_decoder.ipynb #8322e448
 Normalisation = Literal["layer", "rms"]

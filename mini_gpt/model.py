@@ -241,7 +241,9 @@ class GPT(nn.Module):
                 nn.init.zeros_(parameter)
             else:
                 shrink = math.sqrt(2 * self.config.layers) if name.endswith(writers) else 1.0
-                nn.init.normal_(parameter, std=0.02 / shrink)
+                # Drawn in the order of the shape, in whatever order the weights are stored.
+                fresh = torch.empty(parameter.shape, device=parameter.device)
+                parameter.copy_(fresh.normal_(std=0.02 / shrink))
         self.token_embedding.weight[self.config.vocab_size :].zero_()  # the padding, if any
 
     def forward(
@@ -290,7 +292,8 @@ class GPT(nn.Module):
         stream = self.token_embedding(ids)
         if self.positions is not None:
             stream = stream + self.positions(time, offset)
-        return self.decoder(self.dropout(stream), caches, mask)
+        stream = self.dropout(stream) if self.training else stream
+        return self.decoder(stream, caches, mask)
 
 # %% ../book/07_gpt.ipynb #241f40e3
 def count_parameters(model: nn.Module) -> int:

@@ -35,7 +35,7 @@ MODULES = {
 }
 # Written by hand, below the chapters: they may be used from any of them.
 HAND_WRITTEN = {"files", "corpus", "figures", "checks", "runtime", "interchange"}
-HAND_WRITTEN |= {"checkpoints", "parallel"}
+HAND_WRITTEN |= {"checkpoints", "parallel", "layout"}
 MACHINE_PATH = re.compile(
     r"(?<![\w.])/(?:home|root|Users|work|tmp|var|usr|opt|content|mnt)/\w|\b[A-Z]:\\\\?\w"
 )
