@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 import torch
@@ -444,4 +445,38 @@ class TestExercises:
         assert nothing.startswith("not yet: for the dimensions 0, 1, 2, 3, 4, 5 expected")
         assert inverse.startswith("not yet: for the dimensions 0, 1, 2, 3, 4, 5 expected")
         assert six.startswith("not yet: for vectors of head width 8, turned after the change")
+        assert solution.startswith("correct: ")
+
+    def test_without_order(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def mean_over(
+            orders_of: Callable[[int], list[tuple[int, ...]]], put_back: bool = True
+        ) -> Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]:
+            def answer(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+                def symmetric(batch: Tensor) -> Tensor:
+                    total, orders = torch.zeros_like(batch), orders_of(batch.shape[1])
+                    for order in orders:
+                        result = function(batch[:, order])
+                        total[:, list(order) if put_back else slice(None)] += result
+                    return total / len(orders)
+
+                return symmetric
+
+            return answer
+
+        def every(time: int) -> list[tuple[int, ...]]:
+            return list(permutations(range(time)))
+
+        def shifts(time: int) -> list[tuple[int, ...]]:
+            return [(*range(start, time), *range(start)) for start in range(time)]
+
+        checks.positions.without_order(lambda function: None)
+        checks.positions.without_order(lambda function: function)
+        checks.positions.without_order(mean_over(every, put_back=False))
+        checks.positions.without_order(mean_over(shifts))
+        checks.positions.without_order(mean_over(every))
+        nothing, unchanged, nowhere, some, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for a function that doubles each vector expected a")
+        assert unchanged.startswith("not yet: for a function that sums up what came before, time 4")
+        assert nowhere.startswith("not yet: for a function that doubles each vector, time 4")
+        assert some.startswith("not yet: for a function that sums up what came before, time 4")
         assert solution.startswith("correct: ")

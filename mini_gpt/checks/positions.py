@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import permutations
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from mini_gpt.checks.report import call, expect, run_check
-from mini_gpt.position import RotaryPositions, rotation_angles, sinusoidal_table
+from mini_gpt.checks.report import NotYet, call, expect, run_check
+from mini_gpt.position import (
+    RotaryPositions,
+    check_equivariance,
+    rotation_angles,
+    sinusoidal_table,
+)
 
 
 def entry(answer: Callable[[int, int, int], float]) -> None:
@@ -98,3 +104,52 @@ def halves_to_neighbours(answer: Callable[[Tensor], Tensor]) -> None:
         yield
 
     run_check(cases, "the same pairs turn by the same angles in both layouts")
+
+
+def without_order(
+    answer: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]],
+) -> None:
+    """Check the mean of a function over all orders of its input.
+
+    Args:
+        answer: Takes a function of a batch (batch, time, width), returns an equivariant one.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        batch = torch.randn(2, 4, 3, generator=generator)
+        functions: dict[str, Callable[[Tensor], Tensor]] = {
+            "a function that doubles each vector": lambda x: 2 * x,
+            "a function that subtracts the mean": lambda x: x - x.mean(dim=1, keepdim=True),
+            "a function that sums up what came before": lambda x: x.cumsum(dim=1),
+            "a function that adds the position": lambda x: x + torch.arange(x.shape[1])[:, None],
+            "a function that squares and shifts": lambda x: x.roll(1, dims=1).square(),
+        }
+        hints = {
+            "doubles": "an equivariant function must come out as it was; is each result put back?",
+            "subtracts": "divide by the number of orders",
+            "sums": "the mean must be over all orders, not some",
+            "adds": "put each result back to where its input came from",
+            "squares": "permute the input before the call, and back after it",
+        }
+        for about, function in functions.items():
+            inner = call(answer, function)
+            if not callable(inner):
+                raise NotYet(
+                    f"for {about} expected a function, got {inner!r}. "
+                    "Hint: define one inside, and return it"
+                )
+            for time in (4, 3):
+                part = batch[:, :time]
+                expected = torch.zeros_like(part)
+                orders = list(permutations(range(time)))
+                for order in map(list, orders):
+                    back = torch.argsort(torch.tensor(order))
+                    expected += function(part[:, order])[:, back] / len(orders)
+                hint = next(text for word, text in hints.items() if word in about)
+                found = call(inner, part)
+                expect(f"{about}, time {time}", found, expected, hint)
+                check_equivariance(inner, part)
+            yield
+
+    run_check(cases, "the mean over all orders knows of no order")
