@@ -367,3 +367,10 @@ def test_a_chapter_without_its_rungs_is_named(tmp_path: Path) -> None:
     (tmp_path / "chapter.ipynb").write_text('{"cells": []}', encoding="utf-8")
     with pytest.raises(RuntimeError, match=r"chapter\.ipynb defines no attention_by_loops, "):
         attention_bench.chapter_rungs(tmp_path / "chapter.ipynb")
+
+
+def test_the_chapter_shows_the_table_of_attention() -> None:
+    record = json.loads((ROOT / "bench/results/attention.json").read_text(encoding="utf-8"))
+    chapter = json.loads((ROOT / "book/05_attention.ipynb").read_text(encoding="utf-8"))
+    prose = ["".join(cell["source"]) for cell in chapter["cells"]]
+    assert any(attention_bench.chapter_table(record["rungs"]) in cell for cell in prose)
