@@ -43,18 +43,20 @@ def causal_mask(queries: int, keys: int) -> Bool[Tensor, "queries keys"]:
 
 # %% ../book/05_attention.ipynb #4fb7cead
 def visible_pairs(
-    queries: int, keys: int, mask: Bool[Tensor, "batch queries keys"] | None = None
+    queries: int, keys: int, mask: Bool[Tensor, "*batch_heads queries keys"] | None = None
 ) -> Bool[Tensor, "... queries keys"]:
     """Which keys each query may look at: the causal mask, and a mask of one's own where given."""
     causal = causal_mask(queries, keys)
-    return causal if mask is None else causal.to(mask.device) & mask[:, None]
+    if mask is None:
+        return causal
+    return causal.to(mask.device) & (mask[:, None] if mask.ndim == 3 else mask)
 
 
 def causal_attention(
     query: Float[Tensor, "batch heads queries head_width"],
     key: Float[Tensor, "batch key_value_heads keys head_width"],
     value: Float[Tensor, "batch key_value_heads keys head_width"],
-    mask: Bool[Tensor, "batch queries keys"] | None = None,
+    mask: Bool[Tensor, "*batch_heads queries keys"] | None = None,
     *,
     dropout: float = 0.0,
 ) -> Float[Tensor, "batch heads queries head_width"]:
@@ -69,8 +71,10 @@ def causal_attention(
         key: What each position offers to be found by. There may be fewer heads than for queries;
             neighbouring heads of queries then share one.
         value: What each position passes on, with as many heads as the keys.
-        mask: True where a query may look, if it may not look at all that came before; each query
-            needs one key at least, for instance its own position.
+        mask: True where a query may look, if it may not look at all that came before: one table for
+            all, (queries, keys), or one for each row, (batch, queries, keys), or for each head as
+            well. A query needs one key at least, for instance its own position; one without any
+            would have nothing to average.
         dropout: Probability that a weight is set to 0; 0 outside training.
 
     Returns:
@@ -96,7 +100,7 @@ def causal_attention(
 def attention_weights(
     query: Float[Tensor, "batch heads queries head_width"],
     key: Float[Tensor, "batch key_value_heads keys head_width"],
-    mask: Bool[Tensor, "batch queries keys"] | None = None,
+    mask: Bool[Tensor, "*batch_heads queries keys"] | None = None,
 ) -> Float[Tensor, "batch heads queries keys"]:
     """Each query's weights, for looking inside: the matrix that `causal_attention` never stores.
 
@@ -217,7 +221,7 @@ class MultiHeadAttention(nn.Module):
         self,
         stream: Float[Tensor, "batch time width"],
         cache: LayerCache | None = None,
-        mask: Bool[Tensor, "batch time keys"] | None = None,
+        mask: Bool[Tensor, "*batch_heads time keys"] | None = None,
     ) -> Float[Tensor, "batch time width"]:
         """What each position gathers from itself and the positions before.
 
@@ -273,7 +277,8 @@ class KeyValueCache:
             value: Their values.
 
         Raises:
-            ValueError: if they do not fit the capacity, or are not as many rows as before.
+            ValueError: if they do not fit the capacity, or are not as many rows as before, or not
+                as many heads, or in another number format.
         """
         batch, heads, new, head_width = key.shape
         end = self.length + new
@@ -287,6 +292,11 @@ class KeyValueCache:
         if len(self.keys) != batch:
             raise ValueError(
                 f"{batch} rows do not fit a cache of {len(self.keys)}; use a fresh cache"
+            )
+        if (self.keys.shape[1], self.keys.dtype) != (heads, key.dtype):
+            raise ValueError(
+                f"{heads} heads in {key.dtype} do not fit a cache of {self.keys.shape[1]} in "
+                f"{self.keys.dtype}; use a fresh cache"
             )
         self.keys[:, :, self.length : end] = key
         self.values[:, :, self.length : end] = value

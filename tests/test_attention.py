@@ -274,6 +274,28 @@ class TestMasksAndSharedHeads:
         tolerance = 1e-5 if dtype == torch.float32 else 0.02
         torch.testing.assert_close(found.double(), expected, rtol=tolerance, atol=tolerance)
 
+    @pytest.mark.parametrize(("queries", "keys"), [(5, 5), (3, 5), (1, 5)])
+    def test_masks_of_every_rank(self, queries: int, keys: int) -> None:
+        """One table for all, one a row, one a row and head; size 1 stands for all alike."""
+        query = random(2, 3, queries, 4)
+        key, value = random(2, 2, 3, keys, 4, seed=1)
+        full = torch.stack([some_mask(2, queries, keys, seed=head) for head in range(3)], dim=1)
+        for mask in (full[0, 0], full[:, 0], full[:1, 0], full, full[:, :1], full[:1]):
+            aligned = mask[:, None] if mask.ndim == 3 else mask
+            expanded = aligned.expand(2, 3, queries, keys)
+            found = causal_attention(query, key, value, mask)
+            for row in range(2):
+                for head in range(3):
+                    alone = causal_attention(
+                        query[row : row + 1, head : head + 1],
+                        key[row : row + 1, head : head + 1],
+                        value[row : row + 1, head : head + 1],
+                        expanded[row, head],
+                    )
+                    torch.testing.assert_close(found[row, head], alone[0, 0], rtol=0, atol=1e-12)
+            weights = attention_weights(query, key, mask)
+            torch.testing.assert_close(weights @ value, found, rtol=0, atol=1e-12)
+
     def test_a_mask_cannot_show_the_future(self) -> None:
         query, key, value = random(3, 2, 3, 5, 4)
         everything = torch.ones(2, 5, 5, dtype=torch.bool)
@@ -496,6 +518,13 @@ class TestKeyValueCache:
             cache.append(*torch.zeros(2, 2, 3, 2, 4))
         with pytest.raises(ValueError, match="1 rows do not fit a cache of 2"):
             cache.append(*torch.zeros(2, 1, 3, 1, 4))
+        with pytest.raises(
+            ValueError, match=r"1 heads in torch\.float32 do not fit a cache of 3 in"
+        ):
+            cache.append(*torch.zeros(2, 2, 1, 1, 4))
+        with pytest.raises(ValueError, match=r"3 heads in torch\.bfloat16 do not fit a cache of 3"):
+            cache.append(*torch.zeros(2, 2, 3, 1, 4).bfloat16())
+        assert cache.length == 4
 
     def test_keeps_rows(self) -> None:
         cache = KeyValueCache(5)
