@@ -235,6 +235,8 @@ class TestSample:
             "Juliet",
             "--max-new-tokens",
             "40",
+            "--past-context",
+            "slide",
             "--device",
             "cpu",
         ]
@@ -245,6 +247,61 @@ class TestSample:
         assert texts[0] == texts[1] != texts[2]
         assert texts[0].startswith("Juliet")
         assert len(texts[0]) == len("Juliet") + 40 + 1
+
+    def test_several_texts_have_neighbouring_seeds(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["sample", str(run), "--prompt", "Juliet", "--max-new-tokens", "12"]
+        arguments += ["--past-context", "slide"]
+        assert main([*arguments, "--seed", "3", "--num", "3"]) == 0
+        together = capsys.readouterr().out
+        alone = []
+        for seed in ("3", "4", "5"):
+            assert main([*arguments, "--seed", seed]) == 0
+            alone.append(capsys.readouterr().out)
+        assert together == "---\n".join(alone)
+        assert len(set(alone)) == 3
+        assert "--num 0 must be at least 1" in complaint([*arguments, "--num", "0"], capsys)
+
+    def test_a_prompt_from_a_file(
+        self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        path = tmp_path / "prompt.txt"
+        path.write_text("Romeo\nand", encoding="utf-8")
+        arguments = ["sample", str(run), "--max-new-tokens", "8", "--past-context", "slide"]
+        assert main([*arguments, "--prompt-file", str(path)]) == 0
+        from_file = capsys.readouterr().out
+        assert main([*arguments, "--prompt", "Romeo\nand"]) == 0
+        assert from_file == capsys.readouterr().out
+        both = [*arguments, "--prompt-file", str(path), "--prompt", "a"]
+        assert "only one of" in complaint(both, capsys)
+        missing = [*arguments, "--prompt-file", str(tmp_path / "none.txt")]
+        assert "none.txt" in complaint(missing, capsys)
+        path.write_bytes("café".encode("latin-1"))
+        assert "offset 3" in complaint([*arguments, "--prompt-file", str(path)], capsys)
+
+    def test_interactive_answers_each_line_and_ends_with_its_input(self, run: Path) -> None:
+        command = [sys.executable, "-m", "mini_gpt", "sample", str(run), "--interactive"]
+        process = subprocess.Popen(
+            [*command, "--max-new-tokens", "3"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            bufsize=0,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("Rome\n")
+        process.stdin.flush()
+        # The first answer comes before a second line has been written.
+        first = process.stdout.read(len("Rome") + 3)
+        assert first.startswith("Rome")
+        rest, faults = process.communicate("\u20ac\nRome\n", timeout=60)
+        assert process.returncode == 0
+        assert "'\u20ac'" in faults
+        assert "Traceback" not in faults
+        assert rest.endswith(first + "\n")
 
 
 class TestBadInput:
@@ -352,6 +409,7 @@ class TestProcess:
 
     def test_ends_quietly_when_nobody_reads_on(self, run: Path) -> None:
         command = [sys.executable, "-m", "mini_gpt", "sample", str(run), "--max-new-tokens", "4000"]
+        command += ["--past-context", "slide"]
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

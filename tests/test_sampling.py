@@ -13,7 +13,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    RepetitionPenaltyLogitsProcessor,
+    TypicalLogitsWarper,
+)
 
 import mini_gpt.sampling as sampling
 from mini_gpt import checks
@@ -30,11 +35,13 @@ from mini_gpt.sampling import (
     generate,
     generate_ids,
     min_p,
+    repetition_penalty,
     start_ids,
     stream,
     temperature,
     top_k,
     top_p,
+    typical,
 )
 from mini_gpt.tokenizer import BPETokenizer, CharTokenizer
 
@@ -185,11 +192,44 @@ class TestSamplers:
 
     @pytest.mark.parametrize("p", [0.0, -0.1, 1.1, math.nan])
     def test_shares_must_be_shares(self, p: float) -> None:
-        for rule in (top_p, min_p):
+        for rule in (top_p, min_p, typical):
             with pytest.raises(
                 ValueError, match=rf"{rule.__name__} {p} must be above 0 and at most 1"
             ):
                 rule(self.LOGITS, p)
+
+    def test_typical_as_transformers(self) -> None:
+        logits = torch.randn(50, 31, generator=seeded()) * 3
+        for p in (0.05, 0.4, 0.9):
+            expected = TypicalLogitsWarper(p)(torch.zeros(50, 1, dtype=torch.long), logits)
+            assert torch.equal(typical(logits, p), expected)
+
+    def test_typical_may_cut_the_likeliest(self) -> None:
+        logits = torch.tensor([0.3, *[0.1] * 7]).log()
+        assert (typical(logits, 0.65) > -math.inf).tolist() == [False, *[True] * 7]
+        assert (typical(logits, 0.95) > -math.inf).all()
+
+    def test_a_penalty_as_transformers_and_never_a_reward(self) -> None:
+        logits = torch.randn(50, 31, generator=seeded()) * 3
+        ids = torch.randint(31, (50, 9), generator=seeded(1))
+        seen = torch.zeros(50, 31, dtype=torch.bool).scatter(1, ids, True)
+        found = repetition_penalty(logits, seen, 1.3)
+        torch.testing.assert_close(found, RepetitionPenaltyLogitsProcessor(1.3)(ids, logits))
+        assert (logits[seen] < 0).any()
+        assert (found[seen] < logits[seen]).all()
+        assert torch.equal(found[~seen], logits[~seen])
+        with pytest.raises(ValueError, match=r"repetition_penalty 0\.5 must be at least 1"):
+            repetition_penalty(logits, seen, 0.5)
+
+    @pytest.mark.parametrize("rule", [top_p, min_p, typical])
+    def test_a_filter_that_would_leave_nothing_keeps_the_best(self, rule: Any) -> None:
+        for logits in (self.LOGITS, torch.zeros(7), torch.tensor([-math.inf, 0.0, -math.inf])):
+            share = 1.0 if rule is min_p else 1e-12
+            kept = rule(logits, share) > -math.inf
+            assert kept.sum() == 1 or (rule is min_p and len(set(logits.tolist())) == 1)
+            if rule is not typical:
+                assert kept[logits.argmax()]
+            assert (logits[kept] > -math.inf).all()
 
     def test_k_must_be_at_least_1(self) -> None:
         with pytest.raises(ValueError, match="top_k 0 must be at least 1"):
@@ -202,8 +242,9 @@ class TestSamplers:
             lambda logits: top_k(logits, 3),
             lambda logits: top_p(logits, 0.8),
             lambda logits: min_p(logits, 0.2),
+            lambda logits: typical(logits, 0.7),
         ],
-        ids=["temperature", "top_k", "top_p", "min_p"],
+        ids=["temperature", "top_k", "top_p", "min_p", "typical"],
     )
     def test_rows_are_treated_one_by_one(self, rule: Callable[[Tensor], Tensor]) -> None:
         logits = torch.randn(2, 3, 7, generator=seeded())
@@ -228,6 +269,7 @@ class TestChoice:
             ({"temperature": 1.0, "top_k": 99}, lambda x: x),
             ({"temperature": 1.0, "top_p": 0.85}, lambda x: top_p(x, 0.85)),
             ({"temperature": 1.0, "min_p": 0.15}, lambda x: min_p(x, 0.15)),
+            ({"temperature": 1.0, "typical": 0.6}, lambda x: typical(x, 0.6)),
             (
                 {"temperature": 1.5, "top_k": 7, "top_p": 0.9, "min_p": 0.1},
                 lambda x: min_p(top_p(top_k(temperature(x, 1.5), 7), 0.9), 0.1),
@@ -243,6 +285,17 @@ class TestChoice:
         observed = torch.bincount(torch.tensor(drawn), minlength=11)
         freedom = int((probabilities > 0).sum()) - 1
         assert chi_square(observed, probabilities) < limit(freedom)
+
+    def test_a_penalised_choice_follows_its_distribution(self) -> None:
+        config, generator = SampleConfig(temperature=0.9, repetition_penalty=1.6), seeded(3)
+        text = [[2, 3, 3, 9, 1]]
+        drawn = [choose(self.LOGITS[None], config, [generator], text)[0] for _ in range(4000)]
+        seen = torch.zeros(11, dtype=torch.bool)
+        seen[text[0]] = True
+        probabilities = (repetition_penalty(self.LOGITS, seen, 1.6) / 0.9).softmax(-1)
+        observed = torch.bincount(torch.tensor(drawn), minlength=11)
+        assert chi_square(observed, probabilities) < limit(10)
+        assert chi_square(observed, (self.LOGITS / 0.9).softmax(-1)) > limit(10)
 
     def test_the_test_can_fail(self) -> None:
         config, generator = SampleConfig(temperature=1.2), seeded(3)
@@ -308,6 +361,9 @@ class TestChoice:
             ({"top_p": 0.0}, "top_p 0.0"),
             ({"top_p": 1.5}, "top_p 1.5"),
             ({"min_p": 0.0}, "min_p 0.0"),
+            ({"typical": 1.5}, "typical 1.5"),
+            ({"repetition_penalty": 0.9}, "repetition_penalty 0.9"),
+            ({"stop_ids": ((1,), ())}, "stop_ids"),
             ({"stop": ("a", "")}, "stop"),
             ({"stop": "END"}, "stop 'END'"),
             ({"past_context": "jump"}, "past_context 'jump'"),
@@ -324,14 +380,17 @@ class TestChoice:
 class TestReader:
     @pytest.mark.parametrize("position", SCHEMES)
     def test_equals_the_naive_loop_far_beyond_the_context(self, position: str) -> None:
-        model, config = make_model(position), SampleConfig(temperature=1.0, top_k=15, seed=4)
+        model, config = (
+            make_model(position),
+            SampleConfig(temperature=1.0, top_k=15, seed=4, past_context="slide"),
+        )
         found = list(islice(generate_ids(model, [3, 1, 4], config), 40))
         assert found == naive_ids(model, [3, 1, 4], 40, config)
         assert len(set(found)) > 4
 
     def test_a_prompt_longer_than_the_context_counts_with_its_end(self) -> None:
         model, prompt = make_model(), random_ids(30).tolist()
-        config = SampleConfig(temperature=0.0)
+        config = SampleConfig(temperature=0.0, past_context="slide")
         assert list(islice(generate_ids(model, prompt, config), 9)) == naive_ids(
             model, prompt, 9, config
         )
@@ -477,7 +536,7 @@ class TestManners:
         assert model.token_embedding.weight.grad is not None
 
     def test_two_generators_take_turns(self) -> None:
-        model, config = make_model(), SampleConfig(temperature=1.0)
+        model, config = make_model(), SampleConfig(temperature=1.0, past_context="slide")
         alone = [list(islice(generate_ids(model, prompt, config), 20)) for prompt in ([1], [2, 3])]
         first, second = generate_ids(model, [1], config), generate_ids(model, [2, 3], config)
         turns = [(next(first), next(second)) for _ in range(20)]
@@ -562,6 +621,42 @@ class TestContinuation:
         assert shown == growing.text == expected
         assert growing.stopped == ("stop string" if ends else "length")
 
+    @slow
+    @given(
+        st.lists(st.integers(97, 98), max_size=14),
+        st.lists(st.lists(st.integers(97, 98), min_size=1, max_size=4), min_size=1, max_size=3),
+    )
+    def test_stop_sequences_of_tokens_end_the_text(
+        self, ids: list[int], stops: list[list[int]]
+    ) -> None:
+        ends = [i for i in range(len(ids) + 1) if any(ids[:i][-len(s) :] == s for s in stops)]
+        kept = ids
+        if ends:
+            done = ids[: ends[0]]
+            kept = done[: -max(len(s) for s in stops if done[-len(s) :] == s)]
+        growing = Continuation(BYTES, SampleConfig(stop_ids=tuple(map(tuple, stops))))
+        shown = ""
+        for id in ids:
+            shown += growing.add(id)
+            assert BYTES.decode(kept).startswith(shown)
+            if growing.stopped:
+                break
+        else:
+            shown += growing.end("length")
+        assert shown == growing.text == BYTES.decode(kept)
+        assert growing.ids == kept
+        assert growing.stopped == ("stop tokens" if ends else "length")
+
+    def test_stop_tokens_beside_a_stop_string_and_inside_a_character(self) -> None:
+        config = SampleConfig(stop=("ab",), stop_ids=((97, 98), (120, 121)))
+        growing = Continuation(BYTES, config)
+        assert [growing.add(id) for id in b"xzab"] == ["", "xz", "", ""]
+        assert growing.stopped == "stop string"
+        smile = list("🙂".encode())
+        growing = Continuation(BYTES, SampleConfig(stop_ids=(tuple(smile[2:]),)))
+        assert "".join(growing.add(id) for id in [97, *smile]) == "a\ufffd"
+        assert (growing.ids, growing.stopped) == ([97, *smile[:2]], "stop tokens")
+
     def test_text_waits_only_while_it_must(self) -> None:
         growing = Continuation(BYTES, SampleConfig(stop=("END", "ENOUGH")))
         pieces = [growing.add(id) for id in b"THE ENTRY"]
@@ -616,7 +711,12 @@ class TestGenerate:
     def test_each_row_is_what_it_is_alone(self, position: str, past_context: Any) -> None:
         model = make_model(position)
         config = SampleConfig(
-            max_new_tokens=14, temperature=1.0, seed=2, stop=("ba", "q"), past_context=past_context
+            max_new_tokens=14,
+            temperature=1.0,
+            seed=2,
+            stop=("ba", "q"),
+            stop_ids=((3, 4),),
+            past_context=past_context,
         )
         prompts = self.PROMPTS[: 5 if past_context == "slide" else 4]
         together = generate(model, LETTERS, prompts, config)
@@ -643,7 +743,9 @@ class TestGenerate:
 
     def test_ids_and_text_belong_together(self) -> None:
         model = make_model(vocab_size=257)
-        for generation in generate(model, BYTES, ["né"] * 20, SampleConfig(temperature=2.0)):
+        for generation in generate(
+            model, BYTES, ["né"] * 20, SampleConfig(temperature=2.0, past_context="slide")
+        ):
             assert generation.text == BYTES.decode(generation.ids)
             assert 256 not in generation.ids
             assert (len(generation.ids) == 200) == (generation.stopped == "length")
@@ -652,13 +754,15 @@ class TestGenerate:
         model = make_model(vocab_size=257)
         with torch.no_grad():
             model.token_embedding.weight[256] = 1e3 * model(torch.tensor([[256]]))[0, 0, :12]
-        (generation,) = generate(model, BYTES, [""], SampleConfig(temperature=0.0))
+        (generation,) = generate(
+            model, BYTES, [""], SampleConfig(temperature=0.0, past_context="slide")
+        )
         ids = naive_ids(model, [256], 200, SampleConfig(temperature=0.0))
         assert (256 in ids) == (generation.stopped == "end of text")
         assert generation.ids == ids[: ids.index(256) if 256 in ids else None]
 
     def test_past_the_context_it_can_stop(self) -> None:
-        config = SampleConfig(past_context="stop", temperature=1.0)
+        config = SampleConfig(temperature=1.0)  # "stop" is the default
         (generation,) = generate(make_model(), LETTERS, ["abcd"], config)
         assert generation.stopped == "context"
         assert len(generation.ids) == 11 - 4 + 1  # the last one is drawn from a full window
@@ -673,7 +777,7 @@ class TestGenerate:
 
     def test_ids_that_the_tokenizer_does_not_know_are_never_drawn(self) -> None:
         model = make_model(vocab_size=64)
-        config = SampleConfig(temperature=5.0, max_new_tokens=300)
+        config = SampleConfig(temperature=5.0, max_new_tokens=300, past_context="slide")
         (generation,) = generate(model, LETTERS, ["a"], config)
         assert set(generation.ids) == set(range(19))
         assert max(islice(generate_ids(model, [0], config), 300)) > 18

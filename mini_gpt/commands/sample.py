@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +14,7 @@ import tyro
 from mini_gpt.gpt2 import from_pretrained
 from mini_gpt.model import GPT
 from mini_gpt.runtime import resolve_device
-from mini_gpt.sampling import SampleConfig, stream
+from mini_gpt.sampling import SampleConfig, start_ids, stream
 from mini_gpt.tokenizer import Tokenizer
 
 
@@ -21,8 +24,14 @@ class Sample:
 
     checkpoint: Annotated[Path, tyro.conf.Positional]
     """Folder that `mini-gpt train` wrote: a run (runs/latest) or its checkpoint."""
-    prompt: str = "\n"
-    """Text to go on from."""
+    prompt: str | None = None
+    """Text to go on from; a line break where no prompt is given."""
+    prompt_file: Path | None = None
+    """File with the text to go on from, in UTF-8, instead of --prompt."""
+    num: int = 1
+    """Number of texts, with the seeds --seed, --seed + 1, and so on."""
+    interactive: bool = False
+    """Read prompts from standard input, a line each, and answer each at once, until it ends."""
     device: str = "auto"
     """"cpu", "cuda", "mps", or "auto" for the best one there is."""
     sampling: tyro.conf.OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
@@ -31,6 +40,7 @@ class Sample:
 
 def run_sample(command: Sample) -> None:
     """Load a checkpoint and stream what the model writes after the prompt."""
+    prompt = given_prompt(command)
     device = resolve_device(command.device)
     folder = command.checkpoint
     if not folder.is_dir():
@@ -40,13 +50,67 @@ def run_sample(command: Sample) -> None:
     if (folder / "checkpoint").is_dir():
         folder = folder / "checkpoint"
     model, tokenizer = from_pretrained(folder, device)
-    tokenizer.encode(command.prompt)  # complain about the prompt before any of it is shown
-    print(command.prompt, end="", flush=True)
-    write(model, tokenizer, command.prompt, command.sampling)
+    if command.interactive:
+        answer_lines(model, tokenizer, command, sys.stdin)
+    else:
+        write_several(model, tokenizer, prompt, command)
+
+
+def given_prompt(command: Sample) -> str:
+    """The prompt that was asked for.
+
+    Raises:
+        ValueError: if there are several, or the options make no sense together.
+        OSError: if the file cannot be read.
+    """
+    if command.num < 1:
+        raise ValueError(f"--num {command.num} must be at least 1")
+    given = [command.prompt is not None, command.prompt_file is not None, command.interactive]
+    if sum(given) > 1:
+        raise ValueError("give only one of --prompt, --prompt-file and --interactive")
+    if command.prompt_file is None:
+        return "\n" if command.prompt is None else command.prompt
+    try:
+        return command.prompt_file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as fault:
+        raise ValueError(
+            f"{command.prompt_file} is not UTF-8 at offset {fault.start}; save it as UTF-8"
+        ) from None
+
+
+def write_several(model: GPT, tokenizer: Tokenizer, prompt: str, command: Sample) -> None:
+    """Print the prompt and what the model makes of it, as often as asked, with a rule between."""
+    start_ids(tokenizer, prompt)  # complain about the prompt before any of it is shown
+    for number in range(command.num):
+        if number:
+            print("---")
+        seed = command.sampling.seed + number
+        print(prompt, end="", flush=True)
+        write(model, tokenizer, prompt, dataclasses.replace(command.sampling, seed=seed))
+
+
+def answer_lines(model: GPT, tokenizer: Tokenizer, command: Sample, lines: Iterable[str]) -> None:
+    """Go on from each line; what is wrong with one is said, and the next one is read.
+
+    A terminal is shown where to type; nothing of that goes into a pipe.
+    """
+    on_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if on_terminal:
+        print("Type a prompt and press Enter; Ctrl-D leaves.")
+        print("> ", end="", flush=True)
+    for line in lines:
+        try:
+            write_several(model, tokenizer, line.rstrip("\n"), command)
+        except ValueError as fault:
+            print(f"mini-gpt: {' '.join(str(fault).split())}", file=sys.stderr, flush=True)
+        if on_terminal:
+            print("> ", end="", flush=True)
+    if on_terminal:
+        print()
 
 
 def write(model: GPT, tokenizer: Tokenizer, prompt: str, config: SampleConfig) -> None:
     """Print what the model writes, piece by piece."""
     for piece in stream(model, tokenizer, prompt, config):
         print(piece, end="", flush=True)
-    print()
+    print(flush=True)

@@ -132,7 +132,8 @@ def train_and_report(command: Train, device: torch.device) -> None:
     def sample(entry: dict[str, Any]) -> None:
         if command.sample_every and entry["step"] // command.sample_every > sampled[0]:
             sampled[0] = entry["step"] // command.sample_every
-            words = generate(model, tokenizer, ["\n"], SampleConfig(max_new_tokens=200))[0]
+            longer = SampleConfig(max_new_tokens=200, past_context="slide")
+            words = generate(model, tokenizer, ["\n"], longer)[0]
             with (out / "samples.txt").open("a", encoding="utf-8") as file:
                 file.write(f"--- step {entry['step']} ---\n{words}\n\n")
 
@@ -160,7 +161,8 @@ def train_and_report(command: Train, device: torch.device) -> None:
         print(draw_runs({str(out): result.history}, out / "loss.png"))
         if command.sample_characters:
             print(f"\n{command.sample_characters} characters written by the model:\n")
-            write(model, tokenizer, "\n", SampleConfig(max_new_tokens=command.sample_characters))
+            longer = SampleConfig(command.sample_characters, past_context="slide")
+            write(model, tokenizer, "\n", longer)
 
 
 def keep_settings(command: Train, corpus: str, resuming: bool) -> None:
