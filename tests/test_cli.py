@@ -267,11 +267,11 @@ class TestSample:
         self, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         path = tmp_path / "prompt.txt"
-        path.write_text("Romeo\nand", encoding="utf-8")
+        path.write_text("Juliet\nI", encoding="utf-8")
         arguments = ["sample", str(run), "--max-new-tokens", "8", "--past-context", "slide"]
         assert main([*arguments, "--prompt-file", str(path)]) == 0
         from_file = capsys.readouterr().out
-        assert main([*arguments, "--prompt", "Romeo\nand"]) == 0
+        assert main([*arguments, "--prompt", "Juliet\nI"]) == 0
         assert from_file == capsys.readouterr().out
         both = [*arguments, "--prompt-file", str(path), "--prompt", "a"]
         assert "only one of" in complaint(both, capsys)
@@ -288,16 +288,15 @@ class TestSample:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            bufsize=0,
         )
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write("Rome\n")
+        process.stdin.write("Juli\n")
         process.stdin.flush()
         # The first answer comes before a second line has been written.
-        first = process.stdout.read(len("Rome") + 3)
-        assert first.startswith("Rome")
-        rest, faults = process.communicate("\u20ac\nRome\n", timeout=60)
+        first = process.stdout.read(len("Juli") + 3)
+        assert first.startswith("Juli")
+        rest, faults = process.communicate("\u20ac\nJuli\n", timeout=60)
         assert process.returncode == 0
         assert "'\u20ac'" in faults
         assert "Traceback" not in faults

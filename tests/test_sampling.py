@@ -114,6 +114,24 @@ class TestCache:
             torch.testing.assert_close(found, model(ids), rtol=0.05, atol=0.05)
         assert caches[0].append(*torch.zeros(2, 4, 2, 0, 6).bfloat16())[0].dtype == torch.bfloat16
 
+    @pytest.mark.parametrize("position", SCHEMES)
+    @pytest.mark.parametrize("key_value_heads", [1, 2])
+    def test_with_heads_that_share_keys_and_values(
+        self, position: str, key_value_heads: int
+    ) -> None:
+        model = make_model(position, heads=4, width=16, key_value_heads=key_value_heads)
+        ids = random_ids(4, 11)
+        for piece in (1, 3, 11):
+            caches = [KeyValueCache(11) for _ in range(3)]
+            with torch.no_grad():
+                found = torch.cat([model(part, caches) for part in ids.split(piece, dim=1)], dim=1)
+                torch.testing.assert_close(found, model(ids), rtol=1e-5, atol=1e-5)
+        assert caches[0].keys is not None
+        assert caches[0].keys.shape[1] == key_value_heads
+        config = SampleConfig(max_new_tokens=6, temperature=1.0)
+        rows = generate(model, LETTERS, ["abc", "a"], config)
+        assert rows[0] == generate(model, LETTERS, ["abc"], config)[0]
+
     def test_a_forgotten_offset_is_noticed_where_there_are_positions(self) -> None:
         class Forgetful(KeyValueCache):
             def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -66,7 +66,7 @@ def test_logits_are_those_of_the_cpu() -> None:
 
 def test_greedy_text_is_that_of_the_cpu() -> None:
     model, tokenizer = tiny_model(), CharTokenizer("abcdefghijklmnopq")
-    greedy = SampleConfig(max_new_tokens=30, temperature=0)  # beyond the context: the window slides
+    greedy = SampleConfig(max_new_tokens=30, temperature=0, past_context="slide")
     expected = generate(model, tokenizer, ["abc"], greedy)
     assert generate(model.to(CUDA), tokenizer, ["abc"], greedy) == expected
 
