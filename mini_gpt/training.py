@@ -81,14 +81,15 @@ class TrainConfig:
         accumulate: Pieces in which each process takes its share, to save memory.
         optimiser: "adamw" for all weights, or "muon" for the matrices of the blocks and AdamW for
             the rest.
-        learning_rate: Highest learning rate, reached after the warm-up.
-        final_learning_rate: Learning rate of the last step.
+        learning_rate: Highest learning rate of AdamW, reached after the warm-up.
+        muon_learning_rate: Highest learning rate of Muon; it rises and falls in step with AdamW's.
+        final_learning_rate: Learning rate of AdamW in the last step.
         schedule: From the highest to the final rate by half a "cosine", or "hold" the highest and
             decay in a straight line at the end.
         warmup_steps: Steps over which the learning rate rises from 0.
         decay_steps: Steps of the decay after "hold"; None means a fifth of all steps.
         weight_decay: Decay of the matrices; vectors do not decay.
-        beta1: AdamW's memory for the mean of the gradient.
+        beta1: Memory for the mean of the gradient, of AdamW and of Muon.
         beta2: AdamW's memory for its square.
         clip: Longest gradient (Euclidean norm over all parameters); longer ones are shrunk.
         order: Where batches come from: "random" places, or all of the text in "epochs".
@@ -108,6 +109,7 @@ class TrainConfig:
     accumulate: int = 1
     optimiser: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 1e-3
+    muon_learning_rate: float = 0.02
     final_learning_rate: float = 1e-4
     schedule: Literal["cosine", "hold"] = "cosine"
     warmup_steps: int = 100
@@ -138,7 +140,7 @@ class TrainConfig:
         require(counts, lambda n: n >= 1, "at least 1")
         require("checkpoint_every decay_steps", lambda n: n is None or n >= 1, "at least 1")
         require("accumulate", lambda n: n <= self.batch, f"at most batch {self.batch}")
-        require("learning_rate clip", lambda x: x > 0, "above 0")
+        require("learning_rate muon_learning_rate clip", lambda x: x > 0, "above 0")
         amounts = "final_learning_rate warmup_steps weight_decay seed"
         require(amounts, lambda x: x >= 0, "at least 0")
         require("beta1 beta2", lambda x: 0 <= x < 1, "at least 0 and less than 1")
@@ -178,7 +180,7 @@ def make_optimiser(
 
 # %% ../book/09_training.ipynb #8635d357
 def learning_rate_at(step: int, config: TrainConfig) -> float:
-    """The learning rate of a step: a straight rise, then down to the final rate.
+    """AdamW's learning rate at a step: a straight rise, then down to the final rate.
 
     Args:
         step: The step, counted from 0.
@@ -200,8 +202,8 @@ def make_optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     """What trains a model: AdamW alone, or Muon for the blocks' matrices and AdamW for the rest.
 
     Muon (Jordan 2024) replaces the gradient of a matrix by the nearest matrix that stretches
-    all directions alike. Its steps are made as long as AdamW's usually are, so that one learning
-    rate serves both.
+    all directions alike. A step of Muon is measured by what it does to a direction, one of
+    AdamW by what it does to a number, so each has a learning rate of its own.
 
     Args:
         model: The model whose parameters to train.
@@ -216,9 +218,10 @@ def make_optimisers(model: nn.Module, config: TrainConfig) -> list[torch.optim.O
     ]
     muon = torch.optim.Muon(
         matrices,
-        lr=config.learning_rate,
+        lr=config.muon_learning_rate,
+        momentum=config.beta1,
         weight_decay=config.weight_decay,
-        adjust_lr_fn="match_rms_adamw",
+        adjust_lr_fn="original",  # longer steps for maps that widen
     )
     return [muon, make_optimiser(model, config, without=matrices)]
 
@@ -446,9 +449,11 @@ class Stepper:
             self.scaler.unscale_(optimiser)
         length = nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip)
         healthy = loss.isfinite() & length.isfinite()
+        rate = learning_rate_at(self.steps_done, self.config)
         for optimiser in self.optimisers:
+            share = optimiser.defaults["lr"] / self.config.learning_rate  # Muon has its own peak
             for group in optimiser.param_groups:
-                group["lr"] = learning_rate_at(self.steps_done, self.config)
+                group["lr"] = rate * share
             step_if(healthy, optimiser)
         self.scaler.update()
         self.steps_done += 1
@@ -541,7 +546,7 @@ class Trainer(Stepper):
             "step": self.steps_done,
             "training_loss": require_finite(loss, self.steps_done, self.config),
             "validation_loss": self.evaluate(self.glance),
-            "learning_rate": self.optimisers[0].param_groups[0]["lr"],
+            "learning_rate": self.optimisers[-1].param_groups[0]["lr"],
             "tokens_per_second": speed,
             "skipped_steps": int(self.skipped),
         }
@@ -641,6 +646,11 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.model.load_state_dict(state["model"])
     for optimiser, stored in zip(trainer.optimisers, state["optimisers"], strict=True):
         optimiser.load_state_dict(copy.deepcopy(stored))  # it would train on the given tensors
+        for parameter, memory in optimiser.state.items():
+            for name, value in memory.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # AdamW's one kernel goes through both in the order in which they lie in memory.
+                    memory[name] = torch.empty_like(parameter).copy_(value)
     if trainer.scaler.is_enabled() and state["scaler"]:
         trainer.scaler.load_state_dict(state["scaler"])
     if rank() < len(state["random"]):

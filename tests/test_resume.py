@@ -93,7 +93,7 @@ VARIANTS = {
     "plain": {},
     "accumulated": {"accumulate": 3},
     "across an epoch": {"order": "epochs"},
-    "muon": {"optimiser": "muon", "schedule": "hold"},
+    "muon": {"optimiser": "muon", "muon_learning_rate": 0.03, "schedule": "hold"},
     "float16 with a scaler": {"precision": "float16", "accumulate": 2},
 }
 

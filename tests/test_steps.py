@@ -190,14 +190,42 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
     assert [group["weight_decay"] for group in adamw.param_groups] == [0.1, 0.0]
 
 
-def test_muons_step_is_as_long_as_adamws_is() -> None:
-    """One rate serves both: the root mean square of a step is about a fifth of the rate."""
-    one = stepper({"optimiser": "muon", "weight_decay": 0.0, "warmup_steps": 0}, tiny(width=48))
-    weight = one.model.decoder.blocks[0].feed_forward.expand.weight
-    before = weight.detach().clone()
+def test_a_step_of_muon_moves_every_direction_by_about_its_rate() -> None:
+    changes = {"optimiser": "muon", "weight_decay": 0.0, "warmup_steps": 0}
+    one = stepper({**changes, "muon_learning_rate": 0.03}, tiny(width=48))
+    feed_forward = one.model.decoder.blocks[0].feed_forward
+    before = feed_forward.expand.weight.detach().clone()
     one.step()
-    length = ((weight.detach() - before) / 0.01).square().mean().sqrt().item()
-    assert 0.1 < length < 0.3
+    moved = torch.linalg.svdvals(feed_forward.expand.weight.detach() - before)
+    middle = (moved / (0.03 * 4**0.5)).median().item()  # twice as far where width times 4 comes out
+    assert 0.6 < middle < 1.3
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "hold"])
+def test_both_optimisers_follow_one_schedule_to_their_own_peaks(schedule: str) -> None:
+    changes = {"optimiser": "muon", "schedule": schedule, "muon_learning_rate": 0.03, "beta1": 0.7}
+    one = stepper(changes)
+    muon, adamw = one.optimisers
+    assert {group["momentum"] for group in muon.param_groups} == {0.7}
+    assert {group["betas"][0] for group in adamw.param_groups} == {0.7}
+    seen = []
+    for step in range(one.config.steps):
+        one.step()
+        rate = learning_rate_at(step, one.config)
+        assert {group["lr"] for group in adamw.param_groups} == {rate}  # exactly
+        muons = [group["lr"] for group in muon.param_groups]
+        assert muons == pytest.approx([3 * rate] * len(muons))
+        seen.append(muons[0])
+    assert seen[0] == pytest.approx(0.015)  # half of the warm-up
+    assert seen[1] == pytest.approx(0.03)  # the peak
+    assert seen[-1] == pytest.approx(3e-4)  # the final rate of 1e-4, three times
+
+
+def test_the_rate_that_is_reported_is_adamws() -> None:
+    changes = {"optimiser": "muon", "muon_learning_rate": 0.5}
+    trainer = Trainer(tiny(), TRAINING, VALIDATION, replace(QUICK, **changes))
+    trainer.step()
+    assert trainer.look()["learning_rate"] == learning_rate_at(0, trainer.config)
 
 
 @pytest.mark.parametrize("changes", [{}, {"optimiser": "muon"}, {"schedule": "hold"}])

@@ -105,6 +105,8 @@ def test_bits_per_byte_needs_a_text() -> None:
         ("evaluation_tokens", 0),
         ("learning_rate", 0.0),
         ("learning_rate", math.nan),
+        ("muon_learning_rate", 0.0),
+        ("muon_learning_rate", -0.02),
         ("clip", -0.5),
         ("final_learning_rate", -1e-9),
         ("warmup_steps", -2),
