@@ -15,7 +15,6 @@ from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .layout import stored_by_input
 from .position import RotaryPositions, positions_that_differ
 
 # %% ../book/05_attention.ipynb #3a905a8c
@@ -186,7 +185,7 @@ class MultiHeadAttention(nn.Module):
             )
         self.heads, self.key_value_heads = heads, shared
         features = (heads + 2 * shared) * (width // heads)
-        self.query_key_value = stored_by_input(nn.Linear(width, features, bias=bias))
+        self.query_key_value = nn.Linear(width, features, bias=bias)
         self.output = nn.Linear(width, width, bias=bias)
         self.dropout = nn.Dropout(dropout)
         self.rotary = rotary

@@ -11,7 +11,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .attention import LayerCache, MultiHeadAttention
-from .layout import stored_by_input
 from .position import RotaryPositions
 
 # %% ../book/06_decoder.ipynb #762c178f
@@ -31,7 +30,7 @@ class FeedForward(nn.Module):
         self, width: int, hidden_width: int, *, dropout: float = 0.0, bias: bool = True
     ) -> None:
         super().__init__()
-        self.expand = stored_by_input(nn.Linear(width, hidden_width, bias=bias))
+        self.expand = nn.Linear(width, hidden_width, bias=bias)
         self.activation = nn.GELU(approximate="tanh")
         self.contract = nn.Linear(hidden_width, width, bias=bias)
         self.dropout = nn.Dropout(dropout)

@@ -23,3 +23,21 @@ def stored_by_input(linear: nn.Linear) -> nn.Linear:
     """
     linear.weight = nn.Parameter(linear.weight.t().contiguous().t())
     return linear
+
+
+def stored_for_writing(model: nn.Module) -> nn.Module:
+    """A model whose maps with more outputs than inputs are `stored_by_input`, to write with.
+
+    Its weights are no longer contiguous tensors, which some tools for training expect
+    (`torch.nn.utils.parameters_to_vector`, for instance), so this is for models that only write.
+
+    Args:
+        model: The model; it is changed in place.
+
+    Returns:
+        The same object.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.out_features > module.in_features:
+            stored_by_input(module)
+    return model
