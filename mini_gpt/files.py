@@ -181,6 +181,28 @@ def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
         ) from fault
 
 
+def cached_folder(name: str) -> Path | None:
+    """Where the Hugging Face hub's cache on this machine holds a model; None where it does not.
+
+    The network is not used.
+
+    Args:
+        name: A name on the hub: owner, slash, model.
+
+    Returns:
+        A folder that has at least the shape, the weights in one file, and the tokenizer.
+    """
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    wanted = ("config.json", "model.safetensors", "tokenizer.json")
+    found = [try_to_load_from_cache(name, file) for file in wanted]
+    # What is known to be missing is reported by an object that is no path.
+    paths = [Path(path) for path in found if isinstance(path, str)]
+    return paths[0].parent if len(paths) == len(wanted) else None
+
+
 class StoredTensor(NamedTuple):
     """Where a tensor lies and what it is, as the header of its file says.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,13 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from mini_gpt import files
-from mini_gpt.files import atomic_file, atomic_folder, forget_pages, stored_tensors
+from mini_gpt.files import (
+    atomic_file,
+    atomic_folder,
+    cached_folder,
+    forget_pages,
+    stored_tensors,
+)
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs POSIX permissions")
 
@@ -256,3 +263,41 @@ def test_arrays_in_memory_keep_their_pages() -> None:
     numbers = np.arange(12).reshape(3, 4)
     forget_pages(numbers[1:])
     assert numbers.sum() == 66
+
+
+class TestCachedFolder:
+    HUB_NAME = "openai-community/gpt2"
+
+    @pytest.fixture
+    def snapshot(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """A stand-in for the hub's cache, with the three files of one model."""
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+        cache = tmp_path / "models--openai-community--gpt2"
+        snapshot = cache / "snapshots" / "0a1b2c"
+        snapshot.mkdir(parents=True)
+        (cache / "refs").mkdir()
+        (cache / "refs" / "main").write_text("0a1b2c")
+        write_all(*(snapshot / n for n in ("config.json", "model.safetensors", "tokenizer.json")))
+        return snapshot
+
+    def test_finds_a_complete_model(self, snapshot: Path) -> None:
+        assert cached_folder(self.HUB_NAME) == snapshot
+        assert cached_folder("openai-community/gpt2-medium") is None
+
+    @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+    def test_an_incomplete_one_is_none(self, name: str, snapshot: Path) -> None:
+        (snapshot / name).unlink()
+        assert cached_folder(self.HUB_NAME) is None
+
+    def test_a_file_known_not_to_exist_is_none(self, snapshot: Path) -> None:
+        (snapshot / "tokenizer.json").unlink()
+        known = snapshot.parents[1] / ".no_exist" / snapshot.name
+        known.mkdir(parents=True)
+        (known / "tokenizer.json").touch()
+        assert cached_folder(self.HUB_NAME) is None
+
+    def test_without_the_hub_s_package_is_none(
+        self, snapshot: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        assert cached_folder(self.HUB_NAME) is None
