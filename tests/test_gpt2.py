@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +21,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mini_gpt import checks, gpt2
+from mini_gpt.files import cached_folder, local_folder
 from mini_gpt.gpt2 import (
     CHECKPOINT_FILES,
     CONV1D_WEIGHTS,
@@ -439,6 +442,103 @@ class TestHub:
         )[0, prompt.shape[1] :].tolist()
         source = generate_ids(model, prompt[0].tolist(), SampleConfig(temperature=0.0))
         assert [next(source) for _ in theirs] == theirs
+
+
+class TestTheChapterTakesTheReleasedWeights:
+    """The cell of chapter 8, with stand-ins for what the hub's cache holds."""
+
+    SENTENCE = "The quick brown fox jumps over the lazy dog, and the dog does not mind."
+
+    def run(self, workplace: Path, fetch: bool = False) -> dict[str, Any]:
+        """Run the cell as on a machine that is not Colab; the chapter's names afterwards."""
+        notebook = nbformat.read(ROOT / "book" / "08_gpt2.ipynb", as_version=4)
+        cells = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+        (steps,) = (c.split("\n\n\n")[0] for c in cells if c.startswith("def greedy("))
+        (cell,) = (c for c in cells if c.startswith("fetch = "))
+        names = {**vars(gpt2), "math": math, "sys": sys, "workplace": workplace}
+        names |= {"cached_folder": cached_folder, "local_folder": local_folder}
+        names |= {"batch_loss": batch_loss, "count_parameters": count_parameters}
+        first, rest = cell.split("\n", 1)
+        assert not eval(first.split("#")[0].removeprefix("fetch = "), names)
+        exec(f"{steps}\nfetch = {fetch}\n{rest}", names)
+        return names
+
+    def write(self, folder: Path, steps: int) -> Path:
+        """A folder like the released one, its model trained for so many steps on the sentence."""
+        tokenizer = BPETokenizer.train("to be or not to be", vocab_size=260)
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(tokenizer.vocab_size, 128, layers=2, heads=2, width=32))
+        ids = torch.tensor([tokenizer.encode(self.SENTENCE)])
+        optimiser = torch.optim.AdamW(model.parameters(), lr=0.01)
+        for _ in range(steps):
+            optimiser.zero_grad()
+            batch_loss(model, ids).backward()
+            optimiser.step()
+        to_huggingface(model, tokenizer, folder)
+        (folder / "mini_gpt_tokenizer.json").unlink()
+        return folder
+
+    @pytest.fixture
+    def workplace(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """The chapter's folder, beside an empty cache, with no network."""
+
+        def refuse(*_: Any, **__: Any) -> None:
+            raise OSError("no network")
+
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+        self.write(tmp_path / "work" / "stand-in", steps=0)
+        return tmp_path / "work"
+
+    def cache(self, tmp_path: Path, steps: int) -> Path:
+        cache = tmp_path / "hub" / "models--openai-community--gpt2"
+        (cache / "refs").mkdir(parents=True)
+        (cache / "refs" / "main").write_text("0a1b2c")
+        return self.write(cache / "snapshots" / "0a1b2c", steps)
+
+    def test_which_are_not_there(self, workplace: Path, capsys: pytest.CaptureFixture) -> None:
+        assert self.run(workplace)["released_folder"] is None
+        said = capsys.readouterr().out
+        assert "A small random model stands in" in said
+        assert "released weights." not in said
+
+    def test_which_are_cached(
+        self, workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    ) -> None:
+        folder = self.cache(tmp_path, steps=60)
+        names = self.run(workplace)
+        assert names["released_folder"] == folder
+        assert names["loss"] < 0.5 * math.log(260)
+        assert "These are the released weights." in capsys.readouterr().out
+
+    def test_and_refuses_them_if_they_know_no_language(
+        self, workplace: Path, tmp_path: Path
+    ) -> None:
+        self.cache(tmp_path, steps=0)
+        with pytest.raises(AssertionError):
+            self.run(workplace)
+
+    @pytest.mark.parametrize("installed", [True, False])
+    def test_which_cannot_be_fetched(
+        self,
+        installed: bool,
+        workplace: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture,
+    ) -> None:
+        if not installed:
+            monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+        assert self.run(workplace, fetch=True)["released_folder"] is None
+        said = capsys.readouterr().out
+        assert ("no network" if installed else "pip install huggingface_hub") in said
+        assert "A small random model stands in" in said
+
+    def test_which_are_fetched_when_asked_for(
+        self, workplace: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        folder = self.write(tmp_path / "fetched", steps=60)
+        monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+        assert self.run(workplace, fetch=True)["released_folder"] == folder
 
 
 class TestConversion:
