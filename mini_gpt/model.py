@@ -144,6 +144,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "layers": 4,
         "heads": 4,
         "width": 128,
+        "position": "rotary",
     },
     "shakespeare": {
         "vocab_size": 84,

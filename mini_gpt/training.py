@@ -87,7 +87,8 @@ class TrainConfig:
         schedule: From the highest to the final rate by half a "cosine", or "hold" the highest and
             decay in a straight line at the end.
         warmup_steps: Steps over which the learning rate rises from 0.
-        decay_steps: Steps of the decay after "hold"; None means a fifth of all steps.
+        decay_steps: Steps of the decay after "hold", at most all that follow the warm-up; None
+            means a fifth of all steps.
         weight_decay: Decay of the matrices; vectors do not decay.
         beta1: Memory for the mean of the gradient, of AdamW and of Muon.
         beta2: AdamW's memory for its square.
@@ -193,7 +194,8 @@ def learning_rate_at(step: int, config: TrainConfig) -> float:
         whole = max(1, config.steps - 1 - config.warmup_steps)
         height = 0.5 * (1 - math.cos(math.pi * min(1.0, left / whole)))
     else:
-        height = min(1.0, left / (config.decay_steps or max(1, config.steps // 5)))
+        decay = min(config.decay_steps or config.steps // 5, config.steps - config.warmup_steps)
+        height = min(1.0, left / max(1, decay))
     lowest = config.final_learning_rate
     return lowest + height * (config.learning_rate - lowest)
 

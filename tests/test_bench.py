@@ -18,6 +18,7 @@ from bench import attention as attention_bench  # noqa: E402
 from bench import batching, generation, harness, time_to_loss, training_step  # noqa: E402
 from bench import tokenizer as tokenizer_bench  # noqa: E402
 from mini_gpt.model import GPT, GPTConfig, count_parameters  # noqa: E402
+from mini_gpt.training import Stepper  # noqa: E402
 
 
 def snapshot() -> dict[str, bytes]:
@@ -226,7 +227,7 @@ def test_both_recipes_train_models_of_one_size() -> None:
     assert ours == pytest.approx(published, rel=0.02)
     # Muon has the matrices of the blocks, all of them, and AdamW the rest, each once.
     recipe = time_to_loss.RECIPES["mini_gpt"]
-    stepper = recipe.stepper(models[1], np.arange(500) % 65, recipe.config)
+    stepper = Stepper(models[1], np.arange(500) % 65, recipe.config)
     muon, adamw = (
         [p for group in optimiser.param_groups for p in group["params"]]
         for optimiser in stepper.optimisers

@@ -169,6 +169,10 @@ def test_hold_and_decay() -> None:
     assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert rates[5:17] == [1.0] * 12
     assert rates[17:] == pytest.approx([0.75, 0.5, 0.25, 1e-4], abs=1e-3)
+    long = replace(config, decay_steps=999)  # all that follow the warm-up
+    rates_of_long = [learning_rate_at(step, long) for step in range(21)]
+    assert rates_of_long[:5] == rates[:5]
+    assert rates_of_long[5:] == pytest.approx([(15 - n) / 16 for n in range(16)], abs=1e-3)
     default = replace(config, decay_steps=None)  # a fifth of the steps
     assert [learning_rate_at(step, default) for step in range(21)] == rates
 
