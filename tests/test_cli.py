@@ -140,7 +140,7 @@ class TestSettings:
     def test_settings_come_from_a_file_and_options_go_before_it(
         self, kind: str, corpus: Path, tmp_path: Path
     ) -> None:
-        shape = {"context_length": 7, "layers": 1, "heads": 2, "width": 6, "bias": False}
+        shape = {"context_length": 7, "layers": 1, "heads": 3, "width": 6, "bias": False}
         how = {"steps": 4, "batch": 3, "learning_rate": 1, "optimiser": "muon", "device": "cpu"}
         content = {"corpus": str(corpus), "model": shape, "training": how}
         path = tmp_path / f"mine.{kind}"
