@@ -18,7 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-PIECE = 2**22  # most numbers that are read from a file at once, unless one row has more
+PIECE = 2**21  # most numbers that are read from a file at once, unless one row has more
 
 
 @contextmanager

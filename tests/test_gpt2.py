@@ -1089,7 +1089,7 @@ def test_there_is_never_a_second_copy_in_memory(kind: str, tmp_path: Path) -> No
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     size = (tmp_path / "large" / "model.safetensors").stat().st_size
-    assert 0.9 < int(done.stdout) / size < 1.3
+    assert 0.9 < int(done.stdout) / size < 1.3, int(done.stdout) / size
 
 
 def printed(capsys: pytest.CaptureFixture[str], check: Any, answer: Any) -> str:
