@@ -2,8 +2,8 @@
 
 # %% auto #0
 __all__ = ['StopReason', 'draw', 'temperature', 'top_k', 'keep_until', 'top_p', 'min_p', 'typical', 'repetition_penalty',
-           'SampleConfig', 'choose', 'Reader', 'generate_ids', 'check_prompt', 'beam_search', 'Continuation',
-           'Generation', 'start_ids', 'write_together', 'generate', 'stream']
+           'SampleConfig', 'apply_rules', 'choose', 'Reader', 'generate_ids', 'check_prompt', 'beam_search',
+           'Continuation', 'Generation', 'start_ids', 'write_together', 'generate', 'stream']
 
 # %% ../book/10_sampling.ipynb #589e011f
 import math
@@ -223,20 +223,20 @@ class SampleConfig:
             raise ValueError(f"past_context {self.past_context!r} must be 'stop' or 'slide'")
 
 # %% ../book/10_sampling.ipynb #42f07946
-def choose(
+def apply_rules(
     logits: Float[Tensor, "batch vocab_size"],
     config: SampleConfig,
-    generators: Sequence[torch.Generator],
     seen: Sequence[Sequence[int]] | None = None,
-) -> list[int]:
-    """Choose the next token of each row.
+) -> Float[Tensor, "batch vocab_size"]:
+    """Make of the model's logits those that a token is drawn by.
 
     Args:
         logits: Scores of the next token.
-        config: How to choose.
-        generators: One source of randomness for each row, on the CPU: a seed then means the same
-            with and without a GPU.
+        config: How to choose; at temperature 0 only the likeliest token stays possible.
         seen: The ids that stand in each row's text, for the repetition penalty; None: none.
+
+    Returns:
+        The logits in double precision, on the CPU.
 
     Raises:
         ValueError: if a row has no highest score, because one is not a number or infinite.
@@ -254,7 +254,8 @@ def choose(
             "its weights are damaged, or training has gone astray"
         )
     if config.temperature == 0:
-        return logits.argmax(-1).tolist()
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
     # Softmax ignores what is added to all; with 0 as the highest, no temperature can overflow.
     logits = temperature(logits - highest, config.temperature)
     if config.top_k is not None:
@@ -265,7 +266,29 @@ def choose(
         logits = min_p(logits, config.min_p)
     if config.typical is not None:
         logits = typical(logits, config.typical)
-    return draw(logits, generators)
+    return logits
+
+
+def choose(
+    logits: Float[Tensor, "batch vocab_size"],
+    config: SampleConfig,
+    generators: Sequence[torch.Generator],
+    seen: Sequence[Sequence[int]] | None = None,
+) -> list[int]:
+    """Choose the next token of each row.
+
+    Args:
+        logits: Scores of the next token.
+        config: How to choose; at temperature 0 no randomness is used.
+        generators: One source of randomness for each row, on the CPU: a seed then means the same
+            with and without a GPU.
+        seen: The ids that stand in each row's text, for the repetition penalty; None: none.
+
+    Raises:
+        ValueError: if a row has no highest score, because one is not a number or infinite.
+    """
+    logits = apply_rules(logits, config, seen)
+    return logits.argmax(-1).tolist() if config.temperature == 0 else draw(logits, generators)
 
 # %% ../book/10_sampling.ipynb #b5d723be
 class Reader:
@@ -296,7 +319,6 @@ class Reader:
         """Tokens read so far in each row, the forgotten ones included."""
         return len(self.ids[0]) if self.ids else 0
 
-    @torch.inference_mode()
     def read(self, rows: Sequence[Sequence[int]]) -> Float[Tensor, "batch vocab_size"]:
         """Read on in each row, and return the logits of the token that comes next.
 
@@ -305,6 +327,21 @@ class Reader:
 
         Returns:
             The logits, as an inference tensor: clone it before autograd is to follow it.
+
+        Raises:
+            ValueError: if the rows are not equally long, empty, or not as many as before.
+        """
+        return self.read_scoring(rows, 1)[:, 0]
+
+    @torch.inference_mode()
+    def read_scoring(
+        self, rows: Sequence[Sequence[int]], last: int
+    ) -> Float[Tensor, "batch last vocab_size"]:
+        """Read on as `read` does, and return the logits after each of the last few tokens.
+
+        Args:
+            rows: New ids for each row, in each equally many and at least one.
+            last: How many of the new tokens to score the successor of.
 
         Raises:
             ValueError: if the rows are not equally long, empty, or not as many as before.
@@ -328,7 +365,7 @@ class Reader:
             module.training = False
         try:
             hidden = self.model.hidden(window, self.caches if fits else None)
-            return self.model.token_embedding.logits(hidden[:, -1:])[:, 0]
+            return self.model.token_embedding.logits(hidden[:, -last:])
         finally:
             for module in training:
                 module.training = True
@@ -342,6 +379,19 @@ class Reader:
         self.ids = [list(self.ids[row]) for row in rows]
         for cache in self.caches:
             cache.keep(rows)
+
+    def forget(self, length: int) -> None:
+        """Forget what was read after the first `length` tokens, as long as no window has slid.
+
+        Args:
+            length: How many tokens to remember in each row.
+
+        Raises:
+            ValueError: if not so many are kept.
+        """
+        for cache in self.caches:
+            cache.crop(length)
+        self.ids = [ids[:length] for ids in self.ids]
 
 # %% ../book/10_sampling.ipynb #b4f9f301
 def generate_ids(
