@@ -3,7 +3,8 @@
 # %% auto #0
 __all__ = ['StopReason', 'draw', 'temperature', 'top_k', 'keep_until', 'top_p', 'min_p', 'typical', 'repetition_penalty',
            'SampleConfig', 'apply_rules', 'choose', 'Reader', 'generate_ids', 'check_prompt', 'beam_search',
-           'Continuation', 'Generation', 'start_ids', 'write_together', 'generate', 'stream']
+           'Continuation', 'Generation', 'start_ids', 'write_together', 'generate', 'stream', 'judge',
+           'SpeculativeGeneration', 'speculative_generate']
 
 # %% ../book/10_sampling.ipynb #589e011f
 import math
@@ -736,3 +737,125 @@ def stream(
     """
     _, growing = write_together(model, tokenizer, [prompt], config or SampleConfig())
     return (piece for _, piece in growing)
+
+# %% ../book/10_sampling.ipynb #2caaab88
+def judge(
+    proposals: Sequence[int],
+    target: Float[Tensor, "judged vocab_size"],
+    draft: Float[Tensor, "proposed vocab_size"],
+    generator: torch.Generator,
+) -> list[int]:
+    """Make draws from the target of draws from the draft.
+
+    Each proposal is kept with probability min(1, target / draft); the first that is not is replaced
+    by a draw from what the target has more than the draft, and the rest is dropped. If all are
+    kept, one more token is drawn from the target (Leviathan et al. 2023).
+
+    Args:
+        proposals: Tokens that were drawn from the draft, perhaps none.
+        target: Probabilities by the target for each of them, and for one token more.
+        draft: Probabilities that the proposals were drawn by.
+        generator: Source of randomness, on the CPU.
+
+    Returns:
+        The proposals that are kept, and one token by the target.
+    """
+    for place, id in enumerate(proposals):
+        wanted, given = target[place], draft[place]
+        dart = torch.rand(1, dtype=torch.float64, generator=generator).item()
+        if dart * given[id] >= wanted[id]:
+            more = (wanted - given).clamp(min=0)
+            weights = more if more.any() else wanted  # nothing but rounding made them differ
+            return [*proposals[:place], *draw(weights.log()[None], [generator])]
+    return [*proposals, *draw(target[len(proposals)].log()[None], [generator])]
+
+# %% ../book/10_sampling.ipynb #2f16f4e6
+@dataclass(frozen=True)
+class SpeculativeGeneration(Generation):
+    """What came of one prompt, and what the draft was good for.
+
+    Attributes:
+        passes: How often the model has read; alone it would read once for each token.
+        proposed: Tokens that the draft has proposed.
+        accepted: Those of them that were kept.
+    """
+
+    passes: int
+    proposed: int
+    accepted: int
+
+
+def speculative_generate(
+    model: GPT,
+    draft: GPT,
+    tokenizer: Tokenizer,
+    prompt: str,
+    config: SampleConfig | None = None,
+    ahead: int = 4,
+) -> SpeculativeGeneration:
+    """Go on from a prompt with the help of a smaller model: other darts, the same distribution.
+
+    The draft proposes a few tokens, the model judges them all in one pass. At temperature 0 the
+    text is that of the model alone, but for what the order of a sum changes in the last digits.
+
+    Args:
+        model: The model whose text is wanted. Its training mode is left as it is found.
+        draft: A faster model with the same vocabulary; so is its training mode.
+        tokenizer: The tokenizer that both were trained with.
+        prompt: The text to go on from; an empty one starts a new document.
+        config: How to choose, how many, and when to stop; the defaults of `SampleConfig` if None.
+        ahead: Most tokens that the draft proposes at a time, at least 1. Where its context is
+            full it proposes none.
+
+    Raises:
+        ValueError: if the vocabularies differ, `ahead` is below 1, `past_context` is not "stop", or
+            as for `generate`.
+    """
+    config = config or SampleConfig()
+    size, other = model.config.vocab_size, draft.config.vocab_size
+    if size != other:
+        raise ValueError(
+            f"the draft has a vocabulary of {other}, the model one of {size}; "
+            "use a draft that was trained with the model's tokenizer"
+        )
+    if ahead < 1:
+        raise ValueError(f"ahead {ahead} must be at least 1")
+    if config.past_context != "stop":
+        raise ValueError(
+            f"past_context {config.past_context!r} would compute every window anew, so a draft "
+            "saves nothing; use past_context='stop', or generate"
+        )
+    ids = start_ids(tokenizer, prompt)
+    check_prompt(model, ids, config)
+    context, size = model.config.context_length, tokenizer.vocab_size
+    text, generator = Continuation(tokenizer, config), torch.Generator().manual_seed(config.seed)
+    target_reader, draft_reader = Reader(model), Reader(draft)
+    passes = proposed = accepted = 0
+    while text.stopped is None:
+        wanted = config.max_new_tokens - len(text.ids) - 1  # the pass itself gives one more
+        room = min(context - len(ids), draft.config.context_length - len(ids) + 1)
+        proposals: list[int] = []
+        beliefs = torch.empty(0, size, dtype=torch.float64)
+        for _ in range(min(ahead, wanted, room)):
+            so_far = ids + proposals
+            logits = draft_reader.read([so_far[draft_reader.length :]])[:, :size]
+            logits = apply_rules(logits, config, [so_far])
+            proposals += draw(logits, [generator])
+            beliefs = torch.cat([beliefs, logits.softmax(-1)])
+        unread = ids[target_reader.length :] + proposals
+        logits = target_reader.read_scoring([unread], len(proposals) + 1)[0, :, :size]
+        seen = [ids + proposals[:n] for n in range(len(proposals) + 1)]
+        new = judge(proposals, apply_rules(logits, config, seen).softmax(-1), beliefs, generator)
+        passes, proposed = passes + 1, proposed + len(proposals)
+        accepted += len(new) - 1
+        for id in new:
+            text.add(id)
+            if text.stopped is None and len(ids) >= context:
+                text.end("context")
+            if text.stopped is not None:
+                break
+            ids.append(id)
+        for reader in (target_reader, draft_reader):  # of what they read, only this has stayed
+            reader.forget(min(reader.length, len(ids) - 1))
+    reason = text.stopped
+    return SpeculativeGeneration(text.ids, text.text, reason, passes, proposed, accepted)
