@@ -7,7 +7,14 @@
 from mini_gpt.data import BatchSource, load_corpus, load_documents, split_tokens
 from mini_gpt.gpt2 import from_pretrained, save_pretrained, to_huggingface
 from mini_gpt.model import GPT, GPTConfig, count_parameters
-from mini_gpt.sampling import Generation, SampleConfig, generate, stream
+from mini_gpt.sampling import (
+    Generation,
+    SampleConfig,
+    SpeculativeGeneration,
+    generate,
+    speculative_generate,
+    stream,
+)
 from mini_gpt.tokenizer import BPETokenizer, CharTokenizer, load_tokenizer, save_tokenizer
 from mini_gpt.training import TrainConfig, TrainResult, bits_per_byte, evaluate, train
 
@@ -21,6 +28,7 @@ __all__ = [
     "GPTConfig",
     "Generation",
     "SampleConfig",
+    "SpeculativeGeneration",
     "TrainConfig",
     "TrainResult",
     "bits_per_byte",
@@ -33,6 +41,7 @@ __all__ = [
     "load_tokenizer",
     "save_pretrained",
     "save_tokenizer",
+    "speculative_generate",
     "split_tokens",
     "stream",
     "to_huggingface",

@@ -280,6 +280,19 @@ class TestSample:
         path.write_bytes("café".encode("latin-1"))
         assert "offset 3" in complaint([*arguments, "--prompt-file", str(path)], capsys)
 
+    def test_a_full_context_ends_the_text_and_says_so(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        arguments = ["sample", str(run), "--prompt", "Juli", "--max-new-tokens", "4000"]
+        assert main(arguments) == 0
+        printed = capsys.readouterr()
+        written = len(printed.out) - len("Juli") - 1  # a token is a character here
+        context = len("Juli") + written - 1
+        assert f"stopped after {written} tokens" in printed.err
+        assert f"the context of {context} is full; --past-context slide" in printed.err
+        assert main([*arguments[:-1], "3"]) == 0
+        assert capsys.readouterr().err == ""
+
     def test_interactive_answers_each_line_and_ends_with_its_input(self, run: Path) -> None:
         command = [sys.executable, "-m", "mini_gpt", "sample", str(run), "--interactive"]
         process = subprocess.Popen(

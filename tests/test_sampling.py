@@ -34,8 +34,10 @@ from mini_gpt.sampling import (
     draw,
     generate,
     generate_ids,
+    judge,
     min_p,
     repetition_penalty,
+    speculative_generate,
     start_ids,
     stream,
     temperature,
@@ -811,6 +813,211 @@ class TestGenerate:
         model = make_model()
         texts = [generate(model, LETTERS, ["a"], SampleConfig(seed=s))[0].text for s in (1, 1, 2)]
         assert texts[0] == texts[1] != texts[2]
+
+
+class TestSpeculative:
+    """A draft changes the number of passes and nothing that can be read."""
+
+    def draft(self, seed: int = 1, **changes: Any) -> GPT:
+        model = make_model(**{"layers": 1, "width": 8, **changes})
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=seeded(seed)))
+        return model
+
+    def lively(self, **changes: Any) -> GPT:
+        """A model whose greedy text is not one letter again and again."""
+        return self.draft(100, width=12, **changes)
+
+    @pytest.mark.parametrize("rate", [1.0, 0.3])
+    def test_judged_tokens_are_draws_from_the_target(self, rate: float) -> None:
+        logits = torch.randn(4, 7, generator=seeded(2)).double() * 2
+        logits[0, 3] = logits[1, 2] = -math.inf  # impossible for the draft, for the target
+        draft, target = logits[[0, 1]].softmax(-1), logits[[1, 2, 3]].softmax(-1)
+        draft = rate * draft + (1 - rate) * target[:2]
+        generator, judged = seeded(5), []
+        for _ in range(6000):
+            proposals = draw(draft.log(), [generator, generator])
+            judged.append(judge(proposals, target, draft, generator))
+        for place in range(3):
+            found = torch.tensor([ids[place] for ids in judged if len(ids) > place])
+            assert chi_square(torch.bincount(found, minlength=7), target[place]) < limit(6)
+        kept = sum(len(ids) > 1 for ids in judged)
+        overlap = torch.minimum(draft[0], target[0]).sum().item()
+        assert abs(kept / 6000 - overlap) < 0.03  # the share that is accepted, as proved
+
+    @pytest.mark.parametrize(
+        ("ahead", "settings"),
+        [
+            (2, {"temperature": 1.3, "top_k": 3, "top_p": 0.95, "repetition_penalty": 1.5}),
+        ],
+    )
+    def test_texts_have_the_probabilities_of_the_target(
+        self, ahead: int, settings: dict[str, Any]
+    ) -> None:
+        letters, prompt, size, new = CharTokenizer("abcd"), [2, 0], 4, 3
+        model, draft = self.lively(vocab_size=size), self.draft(vocab_size=size)
+        with torch.no_grad():
+            for each in (model, draft):  # so that no text is hopeless
+                each.token_embedding.weight.mul_(0.3)
+
+        def texts(model: GPT) -> Tensor:
+            """The exact probability of each of the texts, by the model alone."""
+            total = []
+            for number in range(size**new):
+                ids = [number // size ** (new - 1 - place) % size for place in range(new)]
+                chance = 1.0
+                for place in range(new):
+                    so_far = prompt + ids[:place]
+                    with torch.no_grad():
+                        logits = model(torch.tensor([so_far]))[:, -1]
+                    marks = torch.zeros(1, size, dtype=torch.bool)
+                    marks[0, so_far] = True
+                    logits = repetition_penalty(
+                        logits, marks, settings.get("repetition_penalty", 1.0)
+                    )
+                    logits = temperature(logits, settings["temperature"])
+                    logits = top_k(logits, settings.get("top_k", size))
+                    logits = top_p(logits, settings.get("top_p", 1.0))
+                    chance *= logits.softmax(-1)[0, ids[place]].item()
+                total.append(chance)
+            return torch.tensor(total, dtype=torch.float64)
+
+        numbers, kept = [], []
+        for seed in range(2500):
+            config = SampleConfig(max_new_tokens=new, seed=seed, **settings)
+            found = speculative_generate(model, draft, letters, "ca", config, ahead)
+            numbers.append(sum(id * size ** (new - 1 - i) for i, id in enumerate(found.ids)))
+            kept.append(found.accepted / found.proposed)
+        observed = torch.bincount(torch.tensor(numbers), minlength=size**new)
+        expected = texts(model)
+        assert expected.sum().item() == pytest.approx(1)
+        # Texts of which fewer than five are expected are counted together.
+        rare = expected * 2500 < 5
+        together = [torch.cat([x[~rare], x[rare].sum()[None]]) for x in (observed, expected)]
+        freedom = len(together[0]) - (1 if together[1][-1] > 0 else 2)
+        assert chi_square(*together) < limit(freedom)
+        alone = texts(draft)
+        other = torch.cat([alone[~rare], alone[rare].sum()[None]])
+        assert chi_square(together[0], other) > limit(freedom)  # the draft's own texts differ
+        assert 0.1 < sum(kept) / 2500 < 0.97
+
+    @given(st.integers(0, 99), st.integers(1, 7), st.integers(1, 40), st.integers(0, 12))
+    @slow
+    def test_greedy_text_is_that_of_the_model_alone(
+        self, seed: int, ahead: int, context: int, new: int
+    ) -> None:
+        model = self.lively(context_length=23)
+        draft = self.draft(seed, context_length=context)
+        for stops in ({}, {"stop": ("a", "bq"), "stop_ids": ((3, 4),)}):
+            config = SampleConfig(temperature=0.0, max_new_tokens=2 * new, **stops)
+            (alone,) = generate(model, LETTERS, ["hello"], config)
+            found = speculative_generate(model, draft, LETTERS, "hello", config, ahead)
+            assert (found.ids, found.text) == (alone.ids, alone.text)
+            assert found.stopped == alone.stopped
+            assert found.accepted <= found.proposed <= ahead * found.passes
+
+    def test_a_draft_that_agrees_saves_passes(self) -> None:
+        model = self.lively(context_length=40)
+        config = SampleConfig(temperature=0.0, max_new_tokens=30)
+        found = speculative_generate(model, model, LETTERS, "abc", config)
+        assert (found.passes, found.proposed, found.accepted) == (6, 24, 24)
+        assert len(set(found.ids)) > 3
+
+    def test_each_position_is_read_once_unless_rejected(self) -> None:
+        model, draft, read = self.lively(context_length=40), self.draft(context_length=40), []
+        model.decoder.register_forward_pre_hook(lambda _, inputs: read.append(inputs[0].shape[1]))
+        config = SampleConfig(temperature=1.0, max_new_tokens=20, seed=4)
+        found = speculative_generate(model, draft, LETTERS, "abc", config, ahead=3)
+        assert len(read) == found.passes <= 20
+        assert sum(read) == 3 + found.proposed + found.passes - 1
+        assert found.stopped == "length"
+
+    def test_a_full_context_ends_as_it_does_alone(self) -> None:
+        model, draft = self.lively(), self.draft()
+        for seed in range(20):
+            config = SampleConfig(temperature=1.0, seed=seed)
+            found = speculative_generate(model, draft, LETTERS, "abcd", config)
+            assert (found.stopped, len(found.ids)) == ("context", 8)
+        full = speculative_generate(model, draft, LETTERS, "abcdefghijk", SampleConfig())
+        assert (full.stopped, len(full.ids), full.proposed) == ("context", 1, 0)
+
+    def test_end_of_text_ends(self) -> None:
+        model = make_model(vocab_size=257)
+        config = SampleConfig(temperature=3.0, seed=3, max_new_tokens=9)
+        for seed in range(30):
+            config = SampleConfig(temperature=9.0, seed=seed)
+            found = speculative_generate(model, model, BYTES, "", config)
+            assert 256 not in found.ids
+            assert found.text == BYTES.decode(found.ids)
+        with torch.no_grad():
+            model.token_embedding.weight[256] = 1e3 * model.hidden(torch.tensor([[97]]))[0, 0]
+        greedy = SampleConfig(temperature=0.0)
+        (alone,) = generate(model, BYTES, ["a"], greedy)
+        found = speculative_generate(model, self.draft(vocab_size=257), BYTES, "a", greedy)
+        assert (found.ids, found.stopped) == (alone.ids, alone.stopped) == ([], "end of text")
+
+    def test_padded_ids_are_never_drawn(self) -> None:
+        model, draft = self.lively(vocab_size=64), self.draft(vocab_size=64)
+        drawn = set()
+        for seed in range(40):
+            config = SampleConfig(temperature=9.0, seed=seed)
+            drawn |= set(speculative_generate(model, draft, LETTERS, "a", config).ids)
+        assert drawn == set(range(19))
+
+    def test_leaves_both_models_as_found(self) -> None:
+        model, draft = self.lively(dropout=0.5).train(), self.draft(dropout=0.5).train()
+        draft.decoder.eval()
+        modes = [module.training for each in (model, draft) for module in each.modules()]
+        kept = [set(vars(module)) for each in (model, draft) for module in each.modules()]
+        config, randomness = SampleConfig(temperature=1.0), torch.get_rng_state()
+        found = speculative_generate(model, draft, LETTERS, "abc", config)
+        assert modes == [module.training for each in (model, draft) for module in each.modules()]
+        assert kept == [set(vars(module)) for each in (model, draft) for module in each.modules()]
+        assert torch.equal(torch.get_rng_state(), randomness)
+        assert all(p.grad is None for each in (model, draft) for p in each.parameters())
+        again = speculative_generate(model.eval(), draft.eval(), LETTERS, "abc", config)
+        assert found == again  # no dropout, and nothing remembered
+        draft.train()
+        with torch.no_grad():
+            draft.token_embedding.weight.fill_(math.nan)
+        with pytest.raises(ValueError, match="not a finite number"):
+            speculative_generate(model, draft, LETTERS, "abc", config)
+        assert draft.training
+
+    @pytest.mark.parametrize(
+        ("draft", "prompt", "config", "ahead", "message"),
+        [
+            ({"vocab_size": 23}, "a", {}, 4, "draft has a vocabulary of 23, the model one of 19"),
+            ({}, "a", {}, 0, "ahead 0 must be at least 1"),
+            ({}, "a", {"past_context": "slide"}, 4, "'slide'.*use past_context='stop'"),
+            ({}, "", {}, 4, "no end-of-text token"),
+            ({}, "a" * 12, {}, 4, "12 tokens does not fit"),
+        ],
+    )
+    def test_refuses_what_makes_no_sense(
+        self,
+        draft: dict[str, Any],
+        prompt: str,
+        config: dict[str, Any],
+        ahead: int,
+        message: str,
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            speculative_generate(
+                self.lively(), self.draft(**draft), LETTERS, prompt, SampleConfig(**config), ahead
+            )
+
+    def test_a_reader_forgets_what_it_is_told_to(self) -> None:
+        model, ids = make_model(), random_ids(1, 9)
+        reader = Reader(model)
+        reader.read([[*ids[0, :4].tolist(), 7, 7]])
+        reader.forget(4)
+        found = reader.read_scoring(ids[:, 4:].tolist(), 3)
+        torch.testing.assert_close(found, model(ids)[:, 6:].detach(), rtol=1e-4, atol=1e-5)
+        assert reader.ids == ids.tolist()
+        with pytest.raises(ValueError, match="cannot keep 10 positions of 9"):
+            reader.forget(10)
 
 
 class TestChecks:

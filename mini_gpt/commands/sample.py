@@ -14,7 +14,7 @@ import tyro
 from mini_gpt.gpt2 import from_pretrained
 from mini_gpt.model import GPT
 from mini_gpt.runtime import resolve_device
-from mini_gpt.sampling import SampleConfig, start_ids, stream
+from mini_gpt.sampling import SampleConfig, start_ids, write_together
 from mini_gpt.tokenizer import Tokenizer
 
 
@@ -110,7 +110,15 @@ def answer_lines(model: GPT, tokenizer: Tokenizer, command: Sample, lines: Itera
 
 
 def write(model: GPT, tokenizer: Tokenizer, prompt: str, config: SampleConfig) -> None:
-    """Print what the model writes, piece by piece."""
-    for piece in stream(model, tokenizer, prompt, config):
+    """Print what the model writes, piece by piece; say so where a full context ends it."""
+    texts, growing = write_together(model, tokenizer, [prompt], config)
+    for _, piece in growing:
         print(piece, end="", flush=True)
     print(flush=True)
+    if texts[0].stopped == "context":
+        print(
+            f"mini-gpt: stopped after {len(texts[0].ids)} tokens, since the context of "
+            f"{model.config.context_length} is full; --past-context slide goes on",
+            file=sys.stderr,
+            flush=True,
+        )
