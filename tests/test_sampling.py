@@ -944,7 +944,6 @@ class TestSpeculative:
 
     def test_end_of_text_ends(self) -> None:
         model = make_model(vocab_size=257)
-        config = SampleConfig(temperature=3.0, seed=3, max_new_tokens=9)
         for seed in range(30):
             config = SampleConfig(temperature=9.0, seed=seed)
             found = speculative_generate(model, model, BYTES, "", config)
