@@ -499,7 +499,8 @@ class BPETokenizer(Vocabulary):
         pattern: Regular expression whose matches are the pieces in which merges happen.
         special_tokens: Texts with an id of their own, after all others. The first marks the end of
             a document.
-        fast: Whether to encode with tiktoken's engine, which gives the same ids. By default it
+        fast: Whether to encode with tiktoken's engine, which gives the same ids (but for letters
+            that are newer than its table of Unicode, which it cuts as signs). By default it
             takes long texts where tiktoken is installed and the pattern is GPT-2's.
 
     Raises:

@@ -357,7 +357,7 @@ class TestPadding:
         padded, _ = self.pair()
         with torch.no_grad():
             padded.token_embedding.weight[17:].mul_(1000)
-        source = generate_ids(padded, [3], SampleConfig(temperature=100.0))
+        source = generate_ids(padded, [3], SampleConfig(temperature=100.0, past_context="slide"))
         drawn = [next(source) for _ in range(60)]
         assert max(drawn) < 17
         assert len(set(drawn)) > 8

@@ -64,10 +64,11 @@ LETTERS = [
     "٣",
 ]
 LETTERS += ["\u00a0", "\u2003", "\u200b", "\ufeff"]
-# Text that stresses what tokenizers get wrong, and any text at all.
+# Text that stresses what tokenizers get wrong, and any text at all, but for characters that are
+# newer than Python's own table of Unicode: the engines' tables are of different years.
 AWKWARD = st.lists(
     st.one_of(
-        st.text(max_size=8),
+        st.text(st.characters(exclude_categories=["Cs", "Cn"]), max_size=8),
         st.sampled_from(LETTERS),
         st.sampled_from(["'s", "'LL", "’t", " ", "  ", "\n", "\r\n", "\t", "\x00", "\x7f", "\x85"]),
         st.sampled_from([END_OF_TEXT, "<|", "the", " the", "THE", "12", " 3.14"]),

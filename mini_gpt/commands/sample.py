@@ -12,6 +12,7 @@ from typing import Annotated
 import tyro
 
 from mini_gpt.gpt2 import from_pretrained
+from mini_gpt.layout import stored_for_writing
 from mini_gpt.model import GPT
 from mini_gpt.runtime import resolve_device
 from mini_gpt.sampling import SampleConfig, start_ids, write_together
@@ -50,6 +51,8 @@ def run_sample(command: Sample) -> None:
     if (folder / "checkpoint").is_dir():
         folder = folder / "checkpoint"
     model, tokenizer = from_pretrained(folder, device)
+    if device.type == "cpu":
+        stored_for_writing(model)
     if command.interactive:
         answer_lines(model, tokenizer, command, sys.stdin)
     else:
