@@ -11,10 +11,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from mini_gpt import GPTConfig, TrainConfig, from_pretrained, training
+from mini_gpt import (
+    BPETokenizer,
+    GPTConfig,
+    TrainConfig,
+    bits_per_byte,
+    evaluate,
+    from_pretrained,
+    split_tokens,
+    training,
+)
 from mini_gpt.cli import main
 from mini_gpt.settings import read_settings, to_toml
 
@@ -60,7 +70,7 @@ class TestTrain:
             str(corpus),
             "--out",
             str(out),
-            "--sample-characters",
+            "--sample-tokens",
             "31",
         ]
         assert main([*arguments, *SMALL, *SHORT]) == 0
@@ -81,6 +91,49 @@ class TestTrain:
         assert model.config.width == 12
         assert tokenizer.vocab_size == model.config.vocab_size == len(set(TEXT))
 
+    def test_samples_along_the_way_are_text(self, corpus: Path, tmp_path: Path) -> None:
+        """They once were the description of an object."""
+        options = ["--corpus", str(corpus), "--out", str(tmp_path / "run"), "--sample-every", "3"]
+        assert main(["train", *options, *SMALL, *SHORT]) == 0
+        written = (tmp_path / "run" / "samples.txt").read_text(encoding="utf-8")
+        headings = re.findall(r"^--- step (\d+) ---$", written, re.MULTILINE)
+        assert headings == ["3", "6"]
+        samples = re.split(r"--- step \d+ ---\n", written)[1:]
+        assert [len(sample) for sample in samples] == [200 + 2, 200 + 2]
+        assert set("".join(samples)) <= set(TEXT)
+
+    def test_learned_pieces_as_tokens(
+        self, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The text is cut where characters would be, and pieces come from before the cut."""
+        out = tmp_path / "run"
+        options = ["--corpus", str(corpus), "--out", str(out), *SMALL, *SHORT]
+        assert main(["train", *options, "--tokenizer", "bpe", "--vocab-size", "270"]) == 0
+        said = capsys.readouterr().out
+        model, tokenizer = from_pretrained(out / "checkpoint")
+        cut = len(split_tokens(np.arange(len(TEXT)))[0])
+        learned = BPETokenizer.train(TEXT[:cut], 270, special_tokens=())
+        assert isinstance(tokenizer, BPETokenizer)
+        assert tokenizer.tokens == learned.tokens
+        assert model.config.vocab_size == 270
+        validation = np.array(tokenizer.encode(TEXT[cut:]))
+        loss = evaluate(model, validation, context_length=7)
+        final = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+        assert loss == pytest.approx(final["validation_loss"], rel=1e-5)
+        predicted = tokenizer.decode(validation[1:].tolist())  # the first token has no context
+        bits = bits_per_byte(loss, len(validation) - 1, len(predicted.encode()))
+        assert final["bits_per_byte"] == pytest.approx(bits, rel=1e-5)
+        assert f"{final['validation_loss']:.4f} nats per token" in said
+
+    def test_a_run_with_learned_pieces_goes_on(self, corpus: Path, tmp_path: Path) -> None:
+        out = tmp_path / "run"
+        options = ["--corpus", str(corpus), "--out", str(out), *SMALL, *SHORT]
+        assert main(["train", *options, "--tokenizer", "bpe", "--vocab-size", "270"]) == 0
+        before = from_pretrained(out / "checkpoint")[0].state_dict()
+        assert main(["train", "--resume", str(out)]) == 0
+        after = from_pretrained(out / "checkpoint")[0].state_dict()
+        assert all(torch.equal(before[name], after[name]) for name in before)
+
     def test_the_same_seed_gives_the_same_weights(
         self, corpus: Path, run: Path, tmp_path: Path
     ) -> None:
@@ -92,10 +145,6 @@ class TestTrain:
         assert all(torch.equal(first[name], second[name]) for name in first)
 
     def test_the_checkpoint_is_the_model_that_was_measured(self, corpus: Path, run: Path) -> None:
-        import numpy as np
-
-        from mini_gpt import evaluate, split_tokens
-
         model, tokenizer = from_pretrained(run / "checkpoint")
         _, validation = split_tokens(np.array(tokenizer.encode(TEXT)))
         final = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])

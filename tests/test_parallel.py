@@ -36,7 +36,7 @@ def command(processes: int, arguments: list[str]) -> list[str]:
     python = [sys.executable, "-m"]
     if processes > 1:
         python += ["torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m"]
-    return [*python, "mini_gpt", "train", *arguments, "--sample-characters", "0"]
+    return [*python, "mini_gpt", "train", *arguments, "--sample-tokens", "0"]
 
 
 def train(processes: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:

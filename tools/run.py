@@ -37,7 +37,7 @@ CLEANED = [
 def demo(*arguments: str) -> int:
     """Train a small GPT on Shakespeare, report its loss, sample from it; all in runs/demo."""
     mini_gpt = script(environment.prepare("demo"), "mini-gpt")
-    job = ["train", "--corpus", "shakespeare", "--out", "runs/demo", "--sample-characters", "400"]
+    job = ["train", "--corpus", "shakespeare", "--out", "runs/demo", "--sample-tokens", "400"]
     return call(mini_gpt, *job, *arguments)
 
 

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from mini_gpt.parallel import process_group, rank, ranks
 from mini_gpt.runtime import resolve_device
 from mini_gpt.sampling import SampleConfig, generate
 from mini_gpt.settings import read_settings, to_toml, with_settings
-from mini_gpt.tokenizer import CharTokenizer
+from mini_gpt.tokenizer import BPETokenizer, CharTokenizer
 from mini_gpt.training import TrainConfig, train
 
 # What a laptop trains in about a minute, and what a graphics card trains in a few.
@@ -43,16 +43,21 @@ CPU_TRAINING = TrainConfig(
 )
 GPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare"), vocab_size=1)
 GPU_TRAINING = TrainConfig(steps=5000, batch=64)
+# Size of a learned vocabulary where none is given.
+PIECES = 1024
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train a character-level GPT on a text, measure it, and let it write."""
+    """Train a GPT on a text, measure it, and let it write."""
 
     corpus: str = "shakespeare"
     """What to learn from: "shakespeare" (fetched once), a text file, or a folder of .txt files."""
     out: Path = Path("runs/latest")
     """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG)."""
+    tokenizer: Literal["characters", "bpe"] = "characters"
+    """What a token is: a character of the corpus, or one of --vocab-size pieces of text that are
+    learned from its training part by byte-pair encoding (1,024 if not said)."""
     config: Path | None = None
     """Settings from a TOML or YAML file, for instance runs/latest/settings.toml; options given here
     go before what it says."""
@@ -60,12 +65,12 @@ class Train:
     """Folder of a run to go on with, with the settings that it was started with."""
     sample_every: int = 500
     """Steps between two samples written to samples.txt; 0 writes none."""
-    sample_characters: int = 400
-    """Characters to write when trained."""
+    sample_tokens: int = 400
+    """Tokens to write when trained."""
     timeout: float = 600.0
     """Seconds after which a process of a parallel run gives up waiting for the others."""
     model: tyro.conf.OmitArgPrefixes[GPTConfig] = field(default=CPU_MODEL)
-    """Shape of the model; --vocab-size follows from the corpus."""
+    """Shape of the model; with characters as tokens, --vocab-size follows from the corpus."""
     training: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default=CPU_TRAINING)
     """How to train."""
 
@@ -104,8 +109,8 @@ def value_of(option: str, arguments: Sequence[str]) -> str | None:
 
 def run_train(command: Train) -> None:
     """Fetch or read the corpus, train, report, draw the loss curve, and sample."""
-    if command.sample_every < 0 or command.sample_characters < 0:
-        raise ValueError("sample_every and sample_characters must be at least 0")
+    if command.sample_every < 0 or command.sample_tokens < 0:
+        raise ValueError("sample_every and sample_tokens must be at least 0")
     device = resolve_device(command.training.device)
     with process_group(device, command.timeout):
         train_and_report(command, device)
@@ -120,21 +125,15 @@ def train_and_report(command: Train, device: torch.device) -> None:
 
     out, config, resuming = command.out, command.training, command.resume is not None
     text = load_corpus(command.corpus)
-    tokenizer = CharTokenizer.train(text)
-    if command.model.vocab_size not in (1, tokenizer.vocab_size):
-        raise ValueError(
-            f"vocab_size {command.model.vocab_size} does not fit the corpus, which has "
-            f"{tokenizer.vocab_size} distinct characters; leave --vocab-size out"
-        )
-    tokens = np.array(tokenizer.encode(text), dtype=np.min_scalar_type(tokenizer.vocab_size))
-    training_tokens, validation_tokens = split_tokens(tokens)
+    tokenizer, training_tokens, validation_tokens = tokenized(text, command)
     torch.manual_seed(config.seed)
     model = GPT(dataclasses.replace(command.model, vocab_size=tokenizer.vocab_size))
     if rank() == 0:
         keep_settings(command, hashlib.sha256(text.encode()).hexdigest(), resuming)
+    unit = "character" if command.tokenizer == "characters" else "token"
     print(
-        f"corpus {command.corpus}: {len(text):,} characters, {tokenizer.vocab_size} distinct; "
-        f"{len(training_tokens):,} to train on, {len(validation_tokens):,} to validate on"
+        f"corpus {command.corpus}: {len(text):,} characters, {len(set(text))} distinct; "
+        f"{len(training_tokens):,} {unit}s to train on, {len(validation_tokens):,} to validate on"
     )
     together = f", {ranks()} processes" if ranks() > 1 else ""
     print(f"model: {count_parameters(model):,} parameters, on {describe(device)}{together}")
@@ -145,7 +144,7 @@ def train_and_report(command: Train, device: torch.device) -> None:
         if command.sample_every and entry["step"] // command.sample_every > sampled[0]:
             sampled[0] = entry["step"] // command.sample_every
             longer = SampleConfig(max_new_tokens=200, past_context="slide")
-            words = generate(model, tokenizer, ["\n"], longer)[0]
+            words = generate(model, tokenizer, ["\n"], longer)[0].text
             with (out / "samples.txt").open("a", encoding="utf-8") as file:
                 file.write(f"--- step {entry['step']} ---\n{words}\n\n")
 
@@ -160,7 +159,7 @@ def train_and_report(command: Train, device: torch.device) -> None:
         on_evaluation=sample,
     )
     print(
-        f"loss on the whole validation split: {result.validation_loss:.4f} nats per character, "
+        f"loss on the whole validation split: {result.validation_loss:.4f} nats per {unit}, "
         f"{result.bits_per_byte:.4f} bits per byte"
     )
     print(f"trained for {result.seconds:.0f} s at {result.tokens_per_second:,.0f} tokens/s")
@@ -171,10 +170,41 @@ def train_and_report(command: Train, device: torch.device) -> None:
     print(f"checkpoint and metrics are in {out}")
     if rank() == 0:
         print(draw_runs({str(out): result.history}, out / "loss.png"))
-        if command.sample_characters:
-            print(f"\n{command.sample_characters} characters written by the model:\n")
-            longer = SampleConfig(command.sample_characters, past_context="slide")
+        if command.sample_tokens:
+            print(f"\n{command.sample_tokens} {unit}s written by the model:\n")
+            longer = SampleConfig(command.sample_tokens, past_context="slide")
             write(model, tokenizer, "\n", longer)
+
+
+def tokenized(
+    text: str, command: Train
+) -> tuple[CharTokenizer | BPETokenizer, np.ndarray, np.ndarray]:
+    """The tokenizer that was asked for, and the ids of the training and the validation part.
+
+    The text is cut at the same character whatever the tokenizer, so that bits per byte of two
+    runs speak of the same text. Pieces are learned from the training part only.
+
+    Raises:
+        ValueError: if --vocab-size does not fit the tokenizer or the corpus.
+    """
+    cut = len(split_tokens(np.arange(len(text)))[0])
+    asked = None if command.model.vocab_size == 1 else command.model.vocab_size
+    tokenizer: CharTokenizer | BPETokenizer
+    if command.tokenizer == "bpe":
+        size = PIECES if asked is None else asked
+        tokenizer = BPETokenizer.train(text[:cut], size, special_tokens=())
+    else:
+        tokenizer = CharTokenizer.train(text)
+        if asked not in (None, tokenizer.vocab_size):
+            raise ValueError(
+                f"vocab_size {asked} does not fit the corpus, which has {tokenizer.vocab_size} "
+                "distinct characters; leave --vocab-size out"
+            )
+    kind = np.min_scalar_type(tokenizer.vocab_size)
+    training, validation = (
+        np.array(tokenizer.encode(part), dtype=kind) for part in (text[:cut], text[cut:])
+    )
+    return tokenizer, training, validation
 
 
 def keep_settings(command: Train, corpus: str, resuming: bool) -> None:
@@ -197,7 +227,8 @@ def keep_settings(command: Train, corpus: str, resuming: bool) -> None:
     settings = dataclasses.asdict(command)
     for name in ("out", "config", "resume"):  # where and how, not what
         settings.pop(name)
-    settings["model"].pop("vocab_size")  # follows from the corpus
+    if command.tokenizer == "characters":
+        settings["model"].pop("vocab_size")  # follows from the corpus
     source = Path(command.corpus)
     settings["corpus"] = str(source.absolute()) if source.exists() else command.corpus
     with atomic_file(path) as partial:
