@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test lint wheel book pytest export notebooks gpu bench constraints clean distclean
+TARGETS := demo test lint wheel book pytest export notebooks gpu bench pretrain constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -22,6 +22,7 @@ export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
 gpu: ## run the tests that need CUDA, write build/gpu.json
 bench: ## time training against other packages
+pretrain: ## train the model that comes with the package
 constraints: ## resolve the pinned versions anew
 clean: ## remove what was built
 distclean: ## remove what was built and .venv

@@ -146,19 +146,27 @@ HUB_FILES = [
 ]
 
 
+# The trained model that comes with the package; `make pretrain` writes it.
+SHIPPED_NAME = "shakespeare"
+SHIPPED = Path(__file__).parent / "pretrained" / SHIPPED_NAME
+
+
 def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
     """A folder on this machine, or a model of the Hugging Face hub, fetched once and then cached.
 
     Where it is cached, and how to stay offline (`HF_HUB_OFFLINE=1`), is up to `huggingface_hub`.
 
     Args:
-        name_or_folder: A folder, or a name on the hub: owner, slash, model.
+        name_or_folder: A folder; or "shakespeare", the model that comes with the package (give a
+            folder of that name as "./shakespeare"); or a name on the hub: owner, slash, model.
 
     Raises:
         ValueError: if it is neither, or `huggingface_hub` is not installed.
         OSError: if the model cannot be fetched.
     """
     folder, name = Path(name_or_folder), os.fspath(name_or_folder)
+    if name_or_folder == SHIPPED_NAME:  # the name, not a path
+        return SHIPPED
     if folder.exists():
         return folder
     if folder.parent.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):

@@ -20,7 +20,8 @@ from jaxtyping import Float
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .files import StoredTensor, atomic_folder, local_folder, read_json, stored_tensors
+from .files import SHIPPED, StoredTensor, atomic_folder, local_folder
+from .files import read_json, stored_tensors
 from .interchange import read_huggingface_tokenizer, write_huggingface_tokenizer
 from .model import GPT, GPTConfig
 from .position import RotaryPositions, SinusoidalPositions
@@ -138,6 +139,7 @@ def load_weights(
     stored: Mapping[str, StoredTensor],
     names: Mapping[str, str],
     device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> GPT:
     """Build a GPT and fill it from files, wholly or not at all, with no second copy in memory.
 
@@ -147,9 +149,10 @@ def load_weights(
         stored: The tensors that there are, by the names of the file.
         names: The name that each must have in the file, and our name for it.
         device: Where to put the weights.
+        dtype: Their number format; None means that of the file.
 
     Returns:
-        The model, in evaluation mode and in the number format of the file.
+        The model, in evaluation mode.
 
     Raises:
         ValueError: listing the tensors that are missing, not expected, of another shape, not of
@@ -182,18 +185,18 @@ def load_weights(
             faults.append(f"{name} holds {tensor.dtype}, expected {usual} as in the others")
     complain(folder, faults)
 
-    model = model.to(DTYPES[usual]).to_empty(device=device)
+    dtype = DTYPES[usual] if dtype is None else dtype
+    model = model.to(dtype).to_empty(device=device)
     infinite = set()
     for name, target in targets().items():
         for part, piece in stored[name].pieces():
-            if not piece.isfinite().all():
+            if not target[part].copy_(piece).isfinite().all():  # a narrow format may overflow
                 infinite.add(name)
-            target[part].copy_(piece)
     complain(folder, [f"{name} holds numbers that are not finite" for name in sorted(infinite)])
     for module in model.modules():
         if isinstance(module, SinusoidalPositions | RotaryPositions):
             module.reset_tables(device)  # they follow from the configuration, so no file has them
-    return model.to(DTYPES[usual]).eval()
+    return model.to(dtype).eval()
 
 # %% ../book/08_gpt2.ipynb #8ad12035
 def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
@@ -237,7 +240,9 @@ def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
 
 
 def from_huggingface(
-    name_or_folder: str | os.PathLike[str], device: str | torch.device = "cpu"
+    name_or_folder: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> GPT:
     """Read a GPT-2 as Hugging Face's `transformers` writes it.
 
@@ -245,6 +250,7 @@ def from_huggingface(
         name_or_folder: A folder with `config.json` and `model.safetensors`, in one file or in
             shards; or a name on the hub, for instance "openai-community/gpt2".
         device: Where to put the weights.
+        dtype: Their number format; None means that of the file.
 
     Returns:
         The model, in evaluation mode. Its logits are those of `transformers`.
@@ -256,7 +262,8 @@ def from_huggingface(
     folder = local_folder(name_or_folder)
     config = gpt2_config(read_json(folder / "config.json"))
     stored = stored_tensors(folder)
-    model = load_weights(config, folder, gpt2_parameters(stored), gpt2_names(config.layers), device)
+    names = gpt2_names(config.layers)
+    model = load_weights(config, folder, gpt2_parameters(stored), names, device, dtype)
     embedding, head = model.token_embedding.weight.detach(), stored.get("lm_head.weight")
     if head is not None and (
         head.shape != tuple(embedding.shape)
@@ -354,14 +361,18 @@ def load_config(folder: Path) -> GPTConfig:
 
 
 def from_pretrained(
-    name_or_folder: str | os.PathLike[str], device: str | torch.device = "cpu"
+    name_or_folder: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
 ) -> tuple[GPT, CharTokenizer | BPETokenizer]:
     """Read a model and its tokenizer: what `save_pretrained` wrote, or a GPT-2 of Hugging Face's.
 
     Args:
-        name_or_folder: A folder, ours or Hugging Face's, or a GPT-2 on the Hugging Face hub, for
-            instance "openai-community/gpt2".
+        name_or_folder: "shakespeare" for the model that comes with the package; a folder, ours or
+            Hugging Face's; or a GPT-2 on the hub, for instance "openai-community/gpt2".
         device: Where to put the weights.
+        dtype: Their number format. None means that of the file, and float32 for the model that
+            comes with the package, whose file is in half precision only to be small.
 
     Returns:
         The model, in evaluation mode, and its tokenizer.
@@ -372,6 +383,8 @@ def from_pretrained(
         OSError: if a file cannot be read or fetched.
     """
     folder = local_folder(name_or_folder)
+    if dtype is None and folder == SHIPPED:
+        dtype = torch.float32
     config = load_config(folder)
     ours = read_json(folder / "config.json").get("format") == "mini_gpt"
     missing = [name for name in CHECKPOINT_FILES if ours and not (folder / name).is_file()]
@@ -384,10 +397,10 @@ def from_pretrained(
         tokenizer = read_huggingface_tokenizer(folder)
     check_fit(folder, tokenizer, config)
     if not ours:
-        return from_huggingface(folder, device), tokenizer
+        return from_huggingface(folder, device, dtype), tokenizer
     with torch.device("meta"):
         names = {name: name for name, _ in GPT(config).named_parameters()}
-    return load_weights(config, folder, stored_tensors(folder), names, device), tokenizer
+    return load_weights(config, folder, stored_tensors(folder), names, device, dtype), tokenizer
 
 # %% ../book/08_gpt2.ipynb #a5d2e843
 HUGGINGFACE_FILES = (

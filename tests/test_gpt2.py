@@ -10,7 +10,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import nbformat
 import pytest
@@ -612,6 +612,33 @@ class TestRoundTrip:
         ids = ids_for(config.vocab_size, 2, config.context_length)
         assert torch.equal(model(ids), restored(ids))
 
+    @pytest.mark.parametrize("position", ["rotary", "sinusoidal"])
+    def test_widened_weights_go_with_exact_tables(
+        self, position: Literal["rotary", "sinusoidal"], tmp_path: Path
+    ) -> None:
+        """Tables of positions are computed in the wide format, not widened from a narrow one."""
+        config = dataclasses.replace(TINY, position=position)
+        save_pretrained(build(config).half(), TOKENIZER, tmp_path / "model")
+        widened, _ = from_pretrained(tmp_path / "model", dtype=torch.float32)
+        fresh = dict(GPT(config).named_buffers())
+        assert fresh
+        for name, table in widened.named_buffers():
+            assert torch.equal(table, fresh[name])
+        stored, _ = from_pretrained(tmp_path / "model")
+        for (name, wide), narrow in zip(
+            widened.named_parameters(), stored.parameters(), strict=True
+        ):
+            assert torch.equal(wide, narrow.float()), name
+
+    def test_a_format_too_narrow_for_the_weights_is_refused(self, tmp_path: Path) -> None:
+        model = build()
+        with torch.no_grad():
+            model.token_embedding.weight[2, 3] = 70_000.0  # float16 ends at 65,504
+        save_pretrained(model, TOKENIZER, tmp_path / "model")
+        with pytest.raises(ValueError, match=r"token_embedding\.weight holds numbers that are not"):
+            from_pretrained(tmp_path / "model", dtype=torch.float16)
+        from_pretrained(tmp_path / "model", dtype=torch.bfloat16)
+
     def test_keeps_a_bpe_tokenizer(self, tmp_path: Path) -> None:
         tokenizer = BPETokenizer.train("to be or not to be, that is to be", 259)
         model = build(dataclasses.replace(TINY, vocab_size=259))
@@ -780,6 +807,17 @@ class TestToHuggingFace:
         assert from_pretrained(tmp_path / "shared")[0].positions.weight.dtype == dtype
         peer = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "shared", dtype="auto")
         assert peer.dtype == dtype
+
+    @pytest.mark.parametrize("stored", [torch.float16, torch.float32])
+    @pytest.mark.parametrize("wanted", [torch.float32, torch.bfloat16])
+    def test_another_number_format_can_be_asked_for(
+        self, stored: torch.dtype, wanted: torch.dtype, tmp_path: Path
+    ) -> None:
+        model = build().to(stored)
+        to_huggingface(model, TOKENIZER, tmp_path / "shared")
+        loaded = from_pretrained(tmp_path / "shared", dtype=wanted)[0].state_dict()
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(loaded[name], tensor.to(wanted))
 
     @pytest.mark.parametrize(
         ("changes", "parts"),

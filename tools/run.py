@@ -108,6 +108,11 @@ def bench(*arguments: str) -> int:
     return call(environment.prepare("bench"), "-m", "bench", *arguments)
 
 
+def pretrain(*arguments: str) -> int:
+    """Train the model that comes with the package, by tools/pretrain.toml: most of an hour."""
+    return call(environment.prepare("demo"), "tools/pretrain.py", *arguments)
+
+
 def constraints(*arguments: str) -> int:
     """Resolve constraints.txt anew, moving only what must move; `--upgrade` moves everything."""
     python = environment.make_venv(ROOT / "build" / "uv")
@@ -150,7 +155,7 @@ def call(*command: str | Path) -> int:
 
 FUNCTIONS = (
     *(demo, test, lint, wheel, book, pytest, export, notebooks),
-    *(gpu, bench, constraints, clean, distclean),
+    *(gpu, bench, pretrain, constraints, clean, distclean),
 )
 JOBS: dict[str, Callable[..., int]] = {function.__name__: function for function in FUNCTIONS}
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import tyro
 
+from mini_gpt.files import SHIPPED_NAME
 from mini_gpt.gpt2 import from_pretrained
 from mini_gpt.layout import stored_for_writing
 from mini_gpt.model import GPT
@@ -23,8 +24,9 @@ from mini_gpt.tokenizer import Tokenizer
 class Sample:
     """Write text with a trained model."""
 
-    checkpoint: Annotated[Path, tyro.conf.Positional]
-    """Folder that `mini-gpt train` wrote: a run (runs/latest) or its checkpoint."""
+    checkpoint: Annotated[str, tyro.conf.Positional] = SHIPPED_NAME
+    """Folder that `mini-gpt train` wrote: a run (runs/latest) or its checkpoint. If not given, the
+    model of Shakespeare's works that comes with the package."""
     prompt: str | None = None
     """Text to go on from; a line break where no prompt is given."""
     prompt_file: Path | None = None
@@ -43,20 +45,27 @@ def run_sample(command: Sample) -> None:
     """Load a checkpoint and stream what the model writes after the prompt."""
     prompt = given_prompt(command)
     device = resolve_device(command.device)
-    folder = command.checkpoint
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no checkpoint {str(folder)!r}; train one first with: mini-gpt train"
-        )
-    if (folder / "checkpoint").is_dir():
-        folder = folder / "checkpoint"
-    model, tokenizer = from_pretrained(folder, device)
+    model, tokenizer = from_pretrained(checkpoint_folder(command.checkpoint), device)
     if device.type == "cpu":
         stored_for_writing(model)
     if command.interactive:
         answer_lines(model, tokenizer, command, sys.stdin)
     else:
         write_several(model, tokenizer, prompt, command)
+
+
+def checkpoint_folder(name: str) -> str | Path:
+    """The checkpoint of a run, a checkpoint, or the name of the model that is shipped.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    folder = Path(name)
+    if name == SHIPPED_NAME:
+        return name
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no checkpoint {name!r}; train one first with: mini-gpt train")
+    return folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
 
 
 def given_prompt(command: Sample) -> str:
