@@ -6,13 +6,16 @@
 
 Both sample at temperature 1 from the whole vocabulary, with a cache, in float32, each through its
 public function: `mini_gpt.generate` and `GPT2LMHeadModel.generate`. The weights are random; time
-does not depend on them.
+does not depend on them. Of mini_gpt there are three rows: as it comes; after `stored_for_writing`,
+which is what `mini-gpt sample` does on the CPU; and with `compile=True` on top, where the first
+text, which waits for the compiler, is timed apart.
 """
 
 from __future__ import annotations
 
 import copy
 import importlib.metadata
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -32,6 +35,8 @@ SHAPES = ((4, 4, 128, 256, 84, 8, 192), (6, 6, 384, 256, 84, 8, 64))
 GPT2_SHAPE = (12, 12, 768, 1024, 50_257, 8, 24)
 QUICK_SHAPES = ((1, 2, 8, 16, 11, 3, 5),)
 BATCHES = (1, 16)
+OURS, STORED = "mini_gpt", "mini_gpt, stored for writing"
+COMPILED, PEER = "mini_gpt, stored for writing and compiled", "transformers generate"
 # Prompt for the time to the first token, as a share of the context (512 of GPT-2's 1024).
 LONG_PROMPT = 0.5
 
@@ -77,12 +82,17 @@ def contestants(
 
     writing = stored_for_writing(copy.deepcopy(ours))
 
-    def run_ours(temperature: float = 1.0, model: GPT = ours) -> list[list[int]]:
-        settings = SampleConfig(max_new_tokens=new, temperature=temperature)
+    def run_ours(
+        temperature: float = 1.0, model: GPT = ours, compile: bool = False
+    ) -> list[list[int]]:
+        settings = SampleConfig(max_new_tokens=new, temperature=temperature, compile=compile)
         return [result.ids for result in generate(model, tokenizer, [text] * batch, settings)]
 
     def run_stored() -> list[list[int]]:
         return run_ours(model=writing)
+
+    def run_compiled() -> list[list[int]]:
+        return run_ours(model=writing, compile=True)
 
     def run_theirs(sample: bool = True) -> list[list[int]]:
         found = theirs.generate(
@@ -99,22 +109,49 @@ def contestants(
         raise RuntimeError(f"greedy texts differ at {tuple(shape)}, batch {batch}")
     if run_ours(temperature=0.0, model=writing) != run_ours(temperature=0.0):
         raise RuntimeError(f"the layout of the weights changes the text at {tuple(shape)}")
-    return {
-        "mini_gpt": run_ours,
-        "mini_gpt, stored for writing": run_stored,
-        "transformers generate": run_theirs,
-    }
+    return {OURS: run_ours, STORED: run_stored, COMPILED: run_compiled, PEER: run_theirs}
+
+
+def chapter_table(results: Sequence[dict[str, Any]]) -> str:
+    """The table of chapter 10: tokens per second, and how many times those of the peer.
+
+    Args:
+        results: What the JSON holds under that name.
+    """
+    rows = []
+    for result in results:
+        # Turn by turn, since neighbouring turns share the machine's mood.
+        seconds = {name: timing["seconds"] for name, timing in result["timings"].items()}
+        amount = result["batch"] * result["new_tokens"]
+        row = [f"{result['layers']} layers, width {result['width']}, batch {result['batch']}"]
+        for name in (OURS, STORED, COMPILED):
+            if name not in seconds:
+                row.append("not measured")
+                continue
+            pairs = zip(seconds[PEER], seconds[name], strict=True)
+            ratio = statistics.median(theirs / own for theirs, own in pairs)
+            row.append(f"{amount / statistics.median(seconds[name]):,.0f} ({ratio:.2f})")
+        row.append(f"{amount / statistics.median(seconds[PEER]):,.0f}")
+        rows.append([*row, f"{result['bound_tokens_per_second']:,}"])
+    heads = ["model", "mini_gpt", "stored for writing", "and compiled", "transformers", "bound"]
+    return harness.table(heads, rows)
 
 
 def measure(
-    shape: tuple[int, ...], batch: int, effort: harness.Effort, bandwidth: float
+    shape: tuple[int, ...], batch: int, effort: harness.Effort, bandwidth: float, compile: bool
 ) -> dict[str, Any]:
-    """Tokens per second of both, and seconds to the first token after a long prompt."""
+    """Tokens per second of all, and seconds to the first token after a long prompt."""
     *model_shape, prompt, new = shape
     layers, heads, width, context, vocabulary = model_shape
-    timings = harness.contest(contestants(model_shape, batch, prompt, new), effort)
+    runs = contestants(model_shape, batch, prompt, new)
+    torch.compiler.reset()  # or the ones before would count against its limit of versions
+    warm_up = harness.seconds_of(runs[COMPILED], 1) if compile else None
+    if not compile:
+        del runs[COMPILED]
+    timings = harness.contest(runs, effort)
     long = max(1, round(LONG_PROMPT * context))
-    first = harness.contest(contestants(model_shape, batch, long, 1), effort)
+    firsts = contestants(model_shape, batch, long, 1)
+    first = harness.contest({name: firsts[name] for name in (OURS, PEER)}, effort)
     with torch.device("meta"):
         parameters = count_parameters(GPT(GPTConfig(vocabulary, context, layers, heads, width)))
     return {
@@ -126,11 +163,10 @@ def measure(
         "parameters": parameters,
         # Each step must read all weights once, whatever the batch.
         "bound_tokens_per_second": round(batch * bandwidth / (4 * parameters)),
+        "first_compiled_text_seconds": None if warm_up is None else round(warm_up, 1),
         "timings": harness.timings_as_json(timings),
         "first_token_after": long,
         "first_token": harness.timings_as_json(first),
-        "rows": harness.speed_rows(timings, batch * new),
-        "stored_rows": harness.speed_rows(timings, batch * new, "mini_gpt, stored for writing"),
         "first_rows": harness.speed_rows(first, 1),
     }
 
@@ -149,16 +185,14 @@ def main(arguments: list[str] | None = None) -> int:
     machine = harness.environment()
     bandwidth = readable_bytes_per_second(2**20 if options.quick else 2**28)
     shapes = QUICK_SHAPES if options.quick else SHAPES + (GPT2_SHAPE,) * options.gpt2
-    results, speeds, firsts = [], [], []
+    results, firsts, waits = [], [], []
     for shape in shapes:
         for batch in BATCHES:
-            result = measure(shape, batch, effort, bandwidth)
+            result = measure(shape, batch, effort, bandwidth, compile=not options.quick)
             name = f"{result['layers']} layers, width {result['width']}, batch {batch}"
-            own, stored, peer = result.pop("rows")
-            stored_ratio = result.pop("stored_rows")[2][3]
-            own_first, _, peer_first = result.pop("first_rows")
-            bound = f"{result['bound_tokens_per_second']:,}"
-            speeds.append([name, own[1], stored[1], peer[1], peer[3], stored_ratio, bound])
+            own_first, peer_first = result.pop("first_rows")
+            if (wait := result["first_compiled_text_seconds"]) is not None:
+                waits.append([name, f"{wait:.0f}"])
             medians = [result["first_token"][row[0]]["median"] for row in (own_first, peer_first)]
             firsts.append(
                 [
@@ -168,7 +202,7 @@ def main(arguments: list[str] | None = None) -> int:
                 ]
             )
             results.append(result)
-            print(name, *speeds[-1][1:], sep="   ", flush=True)
+            print(chapter_table([result]), flush=True)
     text = "\n".join(
         [
             "# Generation\n",
@@ -176,19 +210,10 @@ def main(arguments: list[str] | None = None) -> int:
             f"Compared with transformers {version}. Memory was read at {bandwidth / 1e9:.0f} GB/s "
             "before the run; the bound is what that allows if every step reads all weights once "
             "from memory. A model that fits the processor's cache can be faster.\n",
-            "Tokens per second; the ratios are those of our speeds to that of transformers:\n",
-            harness.table(
-                [
-                    "model",
-                    "mini_gpt",
-                    "stored for writing",
-                    "transformers",
-                    "ratio",
-                    "ratio, stored",
-                    "bound",
-                ],
-                speeds,
-            ),
+            "Tokens per second, and how many times those of transformers:\n",
+            chapter_table(results),
+            "Seconds for the first compiled text, which waits for the compiler:\n",
+            harness.table(["model", "seconds"], waits),
             "Milliseconds to the first token after a long prompt:\n",
             harness.table(["model", "mini_gpt", "transformers", "ratio of speeds"], firsts),
         ]

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from .attention import KeyValueCache
 from .model import GPT
+from .runtime import compiled
 from .tokenizer import Tokenizer
 
 # %% ../book/10_sampling.ipynb #931bdf6b
@@ -185,6 +186,8 @@ class SampleConfig:
         stop_ids: Sequences of tokens that do the same.
         past_context: When the context is full: "stop" ends there, "slide" forgets the oldest token
             for each new one, and each token then costs a whole window.
+        compile: Whether to read new tokens through torch.compile: the first ones take some ten
+            seconds, the others less time than without.
     """
 
     max_new_tokens: int = 200
@@ -198,6 +201,7 @@ class SampleConfig:
     stop: tuple[str, ...] = ()
     stop_ids: tuple[tuple[int, ...], ...] = ()
     past_context: Literal["stop", "slide"] = "stop"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 0:
@@ -301,15 +305,17 @@ class Reader:
 
     Args:
         model: Any GPT. Its training mode is left as it is found.
+        compile: Whether single tokens go through torch.compile; a prompt never does.
 
     Attributes:
         ids: What has been read in each row, the forgotten tokens included.
     """
 
-    def __init__(self, model: GPT) -> None:
+    def __init__(self, model: GPT, compile: bool = False) -> None:
         self.model = model
         self.modules = list(model.modules())
         self.device = next(model.parameters()).device
+        self.read_one = compiled(model.hidden, self.device, compile)
         self.caches = [
             KeyValueCache(model.config.context_length) for _ in range(model.config.layers)
         ]
@@ -365,7 +371,8 @@ class Reader:
         for module in training:
             module.training = False
         try:
-            hidden = self.model.hidden(window, self.caches if fits else None)
+            read = self.read_one if window.shape[1] == 1 else self.model.hidden
+            hidden = read(window, self.caches if fits else None)
             return self.model.token_embedding.logits(hidden[:, -last:])
         finally:
             for module in training:
@@ -416,7 +423,8 @@ def generate_ids(
     check_prompt(model, prompt, config)
 
     def ids() -> Iterator[int]:
-        reader, generator = Reader(model), torch.Generator().manual_seed(config.seed)
+        reader = Reader(model, config.compile)
+        generator = torch.Generator().manual_seed(config.seed)
         logits = reader.read([prompt])
         while True:
             (id,) = choose(logits, config, [generator], reader.ids)
@@ -657,7 +665,7 @@ def write_together(
     generators = [torch.Generator().manual_seed(config.seed + row) for row in range(len(prompts))]
 
     def grow() -> Iterator[tuple[int, str]]:
-        reader = Reader(model)
+        reader = Reader(model, config.compile)
         rows = [row for row, text in enumerate(texts) if text.stopped is None]
         shortest = min((len(givens[row]) for row in rows), default=0)
         new = [givens[row][:shortest] for row in rows]

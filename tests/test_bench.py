@@ -264,7 +264,33 @@ def test_generation_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert result["bound_tokens_per_second"] > 0
     table = (tmp_path / "generation.md").read_text(encoding="utf-8")
     assert table.count("\n| 1 layers, width 8, batch 16") == 2
+    assert generation.chapter_table(record["results"]) in table
     assert str(tmp_path) not in capsys.readouterr().out + table
+
+
+def test_the_table_of_generation_gives_the_medians_and_their_ratios() -> None:
+    """Three turns, told by hand; the ratio is that of the turn in the middle."""
+    seconds = {
+        generation.OURS: [1.0, 2.0, 4.0],
+        generation.STORED: [1.0, 1.0, 1.0],
+        generation.COMPILED: [0.5, 0.25, 0.5],
+        generation.PEER: [3.0, 4.0, 4.0],
+    }
+    result = {"layers": 3, "width": 12, "batch": 5, "new_tokens": 20}
+    result |= {"bound_tokens_per_second": 4321}
+    result |= {"timings": {name: {"seconds": turns} for name, turns in seconds.items()}}
+    (row,) = generation.chapter_table([result]).splitlines()[2:]
+    assert [cell.strip() for cell in row.strip("|").split("|")] == [
+        *("3 layers, width 12, batch 5", "50 (2.00)", "100 (4.00)"),
+        *("200 (8.00)", "25", "4,321"),
+    ]
+
+
+def test_chapter_10_shows_the_table_of_generation() -> None:
+    record = json.loads((ROOT / "bench/results/generation.json").read_text(encoding="utf-8"))
+    chapter = json.loads((ROOT / "book/10_sampling.ipynb").read_text(encoding="utf-8"))
+    prose = ["".join(cell["source"]) for cell in chapter["cells"]]
+    assert any(generation.chapter_table(record["results"]) in cell for cell in prose)
 
 
 def test_generation_compares_equal_texts_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,11 @@ import re
 import socket
 from pathlib import Path
 
+import pretrain
 import pytest
 import torch
 from safetensors import safe_open
 
-import pretrain
 from mini_gpt import from_pretrained, generate
 from mini_gpt.cli import main
 from mini_gpt.files import SHIPPED

