@@ -104,7 +104,9 @@ def measure(quick: bool, effort: harness.Effort) -> dict[str, dict[str, Any]]:
     """Seconds and bytes of each rung at each length, with the slopes of both."""
     rungs = {**chapter_rungs(), "causal_attention": causal_attention}
     require_equal(rungs)
-    lengths_of = dict.fromkeys(rungs, QUICK_LENGTHS if quick else LENGTHS)
+    lengths_of: dict[str, tuple[int, ...]] = dict.fromkeys(
+        rungs, QUICK_LENGTHS if quick else LENGTHS
+    )
     if not quick:
         lengths_of["attention_by_loops"] = LOOP_LENGTHS
         lengths_of["causal_attention"] = KERNEL_LENGTHS

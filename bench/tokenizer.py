@@ -24,6 +24,7 @@ from mini_gpt.corpus import gpt2_vocabulary_files, shakespeare_documents
 from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer, CharTokenizer, Tokenizer
 
 VOCABULARY = 4_096
+QUICK_VOCABULARY = 300
 SIZES = (512, 1_024, 2_048, VOCABULARY)
 HELD_OUT = "hamlet"
 
@@ -161,15 +162,11 @@ def main(arguments: list[str]) -> int:
     documents = {name: data.decode() for name, data in shakespeare_documents().items()}
     held_out = documents.pop(HELD_OUT)
     text = "\n\n".join(documents.values())
-    size, sizes, sample = VOCABULARY, SIZES, text[:1_000_000]
+    size, sample = VOCABULARY, text[:1_000_000]
+    sizes: tuple[int, ...] = SIZES
     if options.quick:
-        text, sample, held_out, size, sizes = (
-            text[:20_000],
-            text[:5_000],
-            held_out[:9_000],
-            300,
-            (300,),
-        )
+        text, sample, held_out = text[:20_000], text[:5_000], held_out[:9_000]
+        size, sizes = QUICK_VOCABULARY, (QUICK_VOCABULARY,)
     quality = same_quality(text, size, held_out)
     trained = harness.contest(training(text, size), effort)
     encoded = harness.contest(encoding(sample), effort)

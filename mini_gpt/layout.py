@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 @torch.no_grad()
@@ -25,7 +29,7 @@ def stored_by_input(linear: nn.Linear) -> nn.Linear:
     return linear
 
 
-def stored_for_writing(model: nn.Module) -> nn.Module:
+def stored_for_writing(model: Model) -> Model:
     """A model whose maps with more outputs than inputs are `stored_by_input`, to write with.
 
     Its weights are no longer contiguous tensors, which some tools for training expect

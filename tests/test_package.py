@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pretrain
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -107,9 +108,18 @@ def test_wheel_holds_every_module_and_the_type_marker(wheel_names: set[str]) -> 
     assert expected | {"mini_gpt/py.typed"} <= wheel_names
 
 
+def test_wheel_holds_the_trained_model(wheel_names: set[str]) -> None:
+    folder = ROOT / "mini_gpt" / "pretrained" / "shakespeare"
+    expected = {path.relative_to(ROOT).as_posix() for path in folder.iterdir()}
+    assert expected
+    assert expected <= wheel_names
+
+
 def test_wheel_holds_nothing_else(wheel_names: set[str]) -> None:
     package = {name for name in wheel_names if name.startswith("mini_gpt/")}
-    assert {Path(name).suffix for name in package} == {".py", ".typed"}
+    model = {name for name in package if name.startswith("mini_gpt/pretrained/shakespeare/")}
+    assert {Path(name).name for name in model} == set(pretrain.FILES)
+    assert {Path(name).suffix for name in package - model} == {".py", ".typed"}
     assert {Path(name).parts[0].rpartition(".")[2] for name in wheel_names - package} == {
         "dist-info"
     }

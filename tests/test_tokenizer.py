@@ -438,6 +438,14 @@ def test_the_form_of_gpt2s_files() -> None:
     assert read_gpt2_tokens(json.dumps(vocabulary), "a b\nab c") == tokens
 
 
+@pytest.mark.parametrize("merges", ["", "#version: 0.2", "#version: 0.2\n"])
+def test_a_vocabulary_of_bytes_alone_has_no_merges(merges: str) -> None:
+    """It once was refused: an empty file was taken for one empty merge."""
+    written = [*gpt2_byte_characters(), END_OF_TEXT]
+    tokens = read_gpt2_tokens(json.dumps({t: id for id, t in enumerate(written)}), merges)
+    assert sorted(tokens) == [bytes([byte]) for byte in range(256)]
+
+
 @pytest.mark.parametrize(
     ("change", "merges", "reason"),
     [
