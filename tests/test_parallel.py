@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -82,11 +84,12 @@ def test_two_processes_are_one_with_the_whole_batch(corpus: Path, tmp_path: Path
         torch.testing.assert_close(weight, models[1][name], rtol=1e-3, atol=1e-4)
 
 
-def test_a_process_that_dies_ends_the_run_with_a_message(corpus: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = ["--corpus", str(corpus), *SHAPE, *HOW, "--batch", "4", "--steps", "1000000"]
+@contextmanager
+def running(corpus: Path, out: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """Two processes that train without end, the first checkpoint saved."""
+    arguments = ["--corpus", str(corpus), *SHAPE, *HOW, "--batch", "4", "--steps", "1000000"]
     run = subprocess.Popen(
-        command(2, [*options, "--checkpoint-every", "10", "--out", str(out)]),
+        command(2, [*arguments, *options, "--checkpoint-every", "10", "--out", str(out)]),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -99,15 +102,44 @@ def test_a_process_that_dies_ends_the_run_with_a_message(corpus: Path, tmp_path:
             assert time.monotonic() < deadline
             assert run.poll() is None, run.communicate()
             time.sleep(0.05)
-        workers = children(run.pid)
-        assert len(workers) == 2
-        os.kill(next(pid for pid in workers if rank_of(pid) == 1), signal.SIGKILL)
-        _, said = run.communicate(timeout=60)
+        yield run
     finally:
         run.kill()
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_ends_the_run_with_a_message(
+    victim: int, corpus: Path, tmp_path: Path
+) -> None:
+    """Within seconds: it is the connection that breaks, and no time-out that runs out."""
+    out = tmp_path / "run"
+    with running(corpus, out) as run:
+        workers = children(run.pid)
+        assert len(workers) == 2
+        os.kill(next(pid for pid in workers if rank_of(pid) == victim), signal.SIGKILL)
+        _, said = run.communicate(timeout=25)
+    assert run.returncode != 0
+    survivor = f"process {1 - victim} of 2"
+    assert f"mini-gpt: {survivor} lost the others: one of them ended or hangs" in said
+    assert saved_steps(out)  # what was saved is still there
+    assert all(not Path(f"/proc/{pid}").exists() for pid in workers)
+
+
+def test_a_process_that_hangs_ends_the_run_after_the_time_out(corpus: Path, tmp_path: Path) -> None:
+    with running(corpus, tmp_path / "run", "--timeout", "3") as run:
+        workers = children(run.pid)
+        waiting, stuck = sorted(workers, key=lambda pid: rank_of(pid) or 0)
+        os.kill(stuck, signal.SIGSTOP)
+        try:
+            deadline = time.monotonic() + 25
+            while waiting in children(run.pid):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        finally:
+            os.kill(stuck, signal.SIGCONT)  # it dies now; torchrun would kill it after 30 seconds
+        _, said = run.communicate(timeout=25)
     assert run.returncode != 0
     assert "mini-gpt: process 0 of 2 lost the others: one of them ended or hangs" in said
-    assert saved_steps(out)  # what was saved is still there
     assert all(not Path(f"/proc/{pid}").exists() for pid in workers)
 
 
@@ -124,24 +156,9 @@ def rank_of(pid: int) -> int | None:
 
 def test_a_signal_to_torchrun_saves_in_all_processes(corpus: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = ["--corpus", str(corpus), *SHAPE, *HOW, "--batch", "4", "--steps", "1000000"]
-    run = subprocess.Popen(
-        command(2, [*options, "--checkpoint-every", "10", "--keep", "1", "--out", str(out)]),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while not saved_steps(out):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+    with running(corpus, out, "--keep", "1") as run:
         os.kill(run.pid, signal.SIGTERM)
         _, said = run.communicate(timeout=60)
-    finally:
-        run.kill()
     assert said.count("mini-gpt: stopped by SIGTERM after step") == 1
     step = int(said.split("after step ")[1].split(" of ")[0].replace(",", ""))
     assert saved_steps(out)[-1] == step
