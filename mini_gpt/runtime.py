@@ -25,8 +25,8 @@ from mini_gpt.files import atomic_file
 from mini_gpt.parallel import launched, own_device
 
 # Floating-point operations per second of dense products in bfloat16 (or float16), by the name that
-# PyTorch gives the card. From NVIDIA's data sheet "A100 Tensor Core GPU" and, for H100 (SXM) and
-# H200, which share their processor, NVIDIA's white paper "H100 Tensor Core GPU Architecture".
+# PyTorch gives the card. NVIDIA's figures for A100 and, for H100 (SXM) and H200, which share their
+# processor; taken from tables that quote its data sheets, not from the sheets themselves.
 # The larger numbers in advertisements are for matrices half of which are zeros.
 PEAKS = {
     "NVIDIA A100-SXM4-40GB": 312e12,
