@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
@@ -185,12 +186,16 @@ def test_a_shape_alone_leaves_the_results_of_the_others(
     monkeypatch.setattr(training_step, "SHAPES", ((1, 2, 8, 5, 3, 7), (1, 2, 12, 5, 3, 7)))
     monkeypatch.setattr(training_step, "installed", lambda: ({"mini_gpt": "1"}, []))
     monkeypatch.setattr(harness, "prepare", lambda options: harness.QUICK)
+    compiled: list[nn.Module] = []
+    monkeypatch.setattr(nn.Module, "compile", lambda model: compiled.append(model))
     seen = []
     for shape in ("1", "0", "1"):
         assert training_step.main(["--shape", shape, "--out", str(tmp_path)]) == 0
         record = json.loads((tmp_path / "training_step.json").read_text(encoding="utf-8"))
         seen.append([result["shape"]["width"] for result in record["results"]])
     assert seen == [[12], [8, 12], [8, 12]]
+    assert len(compiled) == 3  # ours, in a row of its own
+    assert {"mini_gpt", "mini_gpt, compiled"} <= set(record["results"][0]["timings"])
 
 
 def test_time_to_loss_runs_and_adds_seeds(tmp_path: Path) -> None:
