@@ -2,21 +2,24 @@
 
 # %% auto #0
 __all__ = ['StopReason', 'draw', 'temperature', 'top_k', 'keep_until', 'top_p', 'min_p', 'typical', 'repetition_penalty',
-           'SampleConfig', 'apply_rules', 'choose', 'Reader', 'generate_ids', 'check_prompt', 'beam_search',
-           'Continuation', 'Generation', 'start_ids', 'write_together', 'generate', 'stream', 'judge',
-           'SpeculativeGeneration', 'speculative_generate']
+           'SampleConfig', 'apply_rules', 'choose', 'untouched', 'plain_function', 'plain_block', 'plain_hidden',
+           'Reader', 'generate_ids', 'check_prompt', 'beam_search', 'Continuation', 'Generation', 'start_ids',
+           'write_together', 'generate', 'stream', 'judge', 'SpeculativeGeneration', 'speculative_generate']
 
 # %% ../book/10_sampling.ipynb #589e011f
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from .attention import KeyValueCache
+from .attention import KeyValueCache, LayerCache, MultiHeadAttention, causal_attention
+from .decoder import Decoder, DecoderBlock, FeedForward
 from .model import GPT
 from .runtime import compiled
 from .tokenizer import Tokenizer
@@ -295,6 +298,103 @@ def choose(
     logits = apply_rules(logits, config, seen)
     return logits.argmax(-1).tolist() if config.temperature == 0 else draw(logits, generators)
 
+# %% ../book/10_sampling.ipynb #9b8d928c
+def untouched(module: nn.Module) -> bool:
+    """Whether a call does just what the class says: nothing is hooked on, no `forward` replaced."""
+    hooks = module._forward_pre_hooks or module._forward_hooks
+    return not hooks and "forward" not in vars(module)
+
+
+def plain_function(module: nn.Module) -> Callable[[Tensor], Tensor]:
+    """The function that a module stands for, its weights filled in.
+
+    Args:
+        module: A linear map, a normalisation or an activation. The weights are shared, not copied.
+            One of another kind, or with a hook, is returned as it is.
+    """
+    if not untouched(module):
+        return module
+    if type(module) is nn.Linear:
+        return partial(F.linear, weight=module.weight, bias=module.bias)
+    if type(module) is nn.GELU:
+        return partial(F.gelu, approximate=module.approximate)
+    if type(module) is nn.LayerNorm:
+        shape, weight, bias = module.normalized_shape, module.weight, module.bias
+        return partial(
+            torch.layer_norm, normalized_shape=shape, weight=weight, bias=bias, eps=module.eps
+        )
+    if type(module) is nn.RMSNorm:
+        shape, weight = module.normalized_shape, module.weight
+        return partial(torch.rms_norm, normalized_shape=shape, weight=weight, eps=module.eps)
+    return module
+
+
+def plain_block(block: DecoderBlock) -> Callable[[Tensor, LayerCache], Tensor]:
+    """What a block does when it writes, all its parts looked up once; there is no dropout.
+
+    Args:
+        block: A block of the decoder.
+
+    Returns:
+        A function of the stream and the layer's cache.
+    """
+    attention, feed_forward = block.attention, block.feed_forward
+    normalise = plain_function(block.attention_norm)
+    project = plain_function(attention.query_key_value)
+    mix = plain_function(attention.output)
+    normalise_again = plain_function(block.feed_forward_norm)
+    expand = plain_function(feed_forward.expand)
+    bend = plain_function(feed_forward.activation)
+    contract = plain_function(feed_forward.contract)
+    rotary = attention.rotary
+    heads, kept = attention.heads, attention.key_value_heads
+
+    def forward(
+        stream: Float[Tensor, "batch time width"], cache: LayerCache
+    ) -> Float[Tensor, "batch time width"]:
+        features = project(normalise(stream)).unflatten(-1, (heads + 2 * kept, -1))
+        turning, value = features.transpose(1, 2).split_with_sizes((heads + kept, kept), dim=1)
+        if rotary is not None:
+            turning = rotary(turning, cache.length)
+        query, key = turning.split_with_sizes((heads, kept), dim=1)
+        mixed = causal_attention(query, *cache.append(key, value))
+        stream = stream + mix(mixed.transpose(1, 2).flatten(2))
+        return stream + contract(bend(expand(normalise_again(stream))))
+
+    return forward
+
+
+def plain_hidden(model: GPT) -> Callable[[Tensor, Sequence[LayerCache]], Tensor]:
+    """`model.hidden` for writing: the same numbers, to the last bit, with little of Python.
+
+    Args:
+        model: Any GPT. One with parts of other classes than the book's, or with hooks on them, is
+            run as it is.
+
+    Returns:
+        A function of ids, (batch, time), and one cache a layer.
+    """
+    ours = (GPT, Decoder, nn.ModuleList, DecoderBlock, MultiHeadAttention, FeedForward)
+    parts = [module for module in model.modules() if any(module.children())]
+    if not all(type(part) in ours and untouched(part) for part in parts):
+        return model.hidden
+    layers = [block for block in model.decoder.blocks if isinstance(block, DecoderBlock)]
+    blocks = [plain_block(block) for block in layers]
+    embed, positions = model.token_embedding, model.positions
+    normalise = plain_function(model.decoder.final_norm)
+
+    def hidden(
+        ids: Int[Tensor, "batch time"], caches: Sequence[LayerCache]
+    ) -> Float[Tensor, "batch time width"]:
+        stream = embed(ids)
+        if positions is not None:
+            stream = stream + positions(ids.shape[1], caches[0].length)
+        for block, cache in zip(blocks, caches, strict=True):
+            stream = block(stream, cache)
+        return normalise(stream)
+
+    return hidden
+
 # %% ../book/10_sampling.ipynb #b5d723be
 class Reader:
     """Reads tokens piece by piece and scores the next, computing each position once.
@@ -315,11 +415,15 @@ class Reader:
         self.model = model
         self.modules = list(model.modules())
         self.device = next(model.parameters()).device
-        self.read_one = compiled(model.hidden, self.device, compile)
-        self.caches = [
-            KeyValueCache(model.config.context_length) for _ in range(model.config.layers)
-        ]
+        self.hidden = plain_hidden(model)
+        self.read_one = compiled(model.hidden, self.device, compile) if compile else self.hidden
+        self.caches = self.new_caches()
         self.ids: list[list[int]] = []
+
+    def new_caches(self) -> list[KeyValueCache]:
+        """An empty cache for each layer."""
+        config = self.model.config
+        return [KeyValueCache(config.context_length) for _ in range(config.layers)]
 
     @property
     def length(self) -> int:
@@ -371,8 +475,8 @@ class Reader:
         for module in training:
             module.training = False
         try:
-            read = self.read_one if window.shape[1] == 1 else self.model.hidden
-            hidden = read(window, self.caches if fits else None)
+            read = self.read_one if window.shape[1] == 1 else self.hidden
+            hidden = read(window, self.caches if fits else self.new_caches())
             return self.model.token_embedding.logits(hidden[:, -last:])
         finally:
             for module in training:
@@ -533,6 +637,8 @@ class Continuation:
         self._decoded = 0  # characters of these that have been taken already
         self._held = ""  # whole characters that may belong to a stop
         self._before: list[int] = []  # whole characters before each of the ids
+        # What may still become a stop: the proper beginnings of each.
+        self._beginnings = {stop[:n] for stop in config.stop for n in range(1, len(stop))}
 
     def add(self, id: int) -> str:
         """Take the next id; returns the text that has become certain by it, often one token's.
@@ -581,8 +687,7 @@ class Continuation:
                 self.stopped, text, certain = "stop tokens", before, len(before)
                 del self.ids[-whole:]
         if self.stopped is None and not last:
-            beginnings = [stop[:n] for stop in stops for n in range(1, len(stop))]
-            certain -= max((len(b) for b in beginnings if text.endswith(b)), default=0)
+            certain -= max((len(b) for b in self._beginnings if text.endswith(b)), default=0)
             if begun:
                 certain = min(certain, self._before[-begun] - len(self.text))
         self._held = text[certain:]
@@ -592,6 +697,8 @@ class Continuation:
     def _stop_ids(self) -> tuple[int, int]:
         """How many of the last ids are a stop sequence, and how many may begin one."""
         stops = self.config.stop_ids
+        if not stops:
+            return 0, 0
         whole = [len(stop) for stop in stops if self.ids[-len(stop) :] == list(stop)]
         begun = [
             n for stop in stops for n in range(1, len(stop)) if self.ids[-n:] == list(stop[:n])
