@@ -310,10 +310,8 @@ def plain_function(module: nn.Module) -> Callable[[Tensor], Tensor]:
 
     Args:
         module: A linear map, a normalisation or an activation. The weights are shared, not copied.
-            One of another kind, or with a hook, is returned as it is.
+            One of another kind is returned as it is.
     """
-    if not untouched(module):
-        return module
     if type(module) is nn.Linear:
         return partial(F.linear, weight=module.weight, bias=module.bias)
     if type(module) is nn.GELU:
@@ -376,7 +374,7 @@ def plain_hidden(model: GPT) -> Callable[[Tensor, Sequence[LayerCache]], Tensor]
     """
     ours = (GPT, Decoder, nn.ModuleList, DecoderBlock, MultiHeadAttention, FeedForward)
     parts = [module for module in model.modules() if any(module.children())]
-    if not all(type(part) in ours and untouched(part) for part in parts):
+    if not (all(type(part) in ours for part in parts) and all(map(untouched, model.modules()))):
         return model.hidden
     layers = [block for block in model.decoder.blocks if isinstance(block, DecoderBlock)]
     blocks = [plain_block(block) for block in layers]

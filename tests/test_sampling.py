@@ -25,7 +25,8 @@ from transformers import (
 
 import mini_gpt.sampling as sampling
 from mini_gpt import checks
-from mini_gpt.attention import KeyValueCache
+from mini_gpt.attention import KeyValueCache, causal_attention
+from mini_gpt.decoder import FeedForward
 from mini_gpt.gpt2 import from_gpt2_names
 from mini_gpt.model import GPT, GPTConfig
 from mini_gpt.sampling import (
@@ -39,6 +40,7 @@ from mini_gpt.sampling import (
     generate_ids,
     judge,
     min_p,
+    plain_hidden,
     repetition_penalty,
     speculative_generate,
     start_ids,
@@ -98,6 +100,19 @@ def limit(freedom: int) -> float:
     """A chi-square that right draws exceed about once in 100,000 (Wilson and Hilferty 1931)."""
     spread = 2 / (9 * freedom)
     return freedom * (1 - spread + 4.265 * math.sqrt(spread)) ** 3
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without the tests' type checks, which take most of the time of tiny models.
+
+    For many repetitions of what other tests run with the checks, and for torch.compile, which
+    cannot see through them.
+    """
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 class TestCache:
@@ -484,6 +499,113 @@ class TestReader:
         assert list(found) == expected[0, 5:].tolist()
 
 
+class TestPlain:
+    """Writing without module calls is the same computation, wherever it takes the model's place."""
+
+    @pytest.mark.parametrize("position", SCHEMES)
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {},
+            {"bias": False},
+            {"normalisation": "rms"},
+            {"heads": 4, "width": 16, "key_value_heads": 2},
+            {"vocab_multiple": 8, "hidden_width": 7},
+        ],
+        ids=str,
+    )
+    def test_the_same_numbers_to_the_last_bit(self, position: str, changes: dict[str, Any]) -> None:
+        model, ids = make_model(position, **changes), random_ids(3, 11)
+        plain = plain_hidden(model)
+        assert plain != model.hidden
+        with torch.inference_mode():
+            for piece in (1, 4, 11):
+                caches = [[KeyValueCache(11) for _ in range(3)] for _ in range(2)]
+                for part in ids.split(piece, dim=1):
+                    found, expected = plain(part, caches[0]), model.hidden(part, caches[1])
+                    assert torch.equal(found, expected)
+
+    def test_weights_are_shared(self) -> None:
+        model, ids = make_model(), random_ids(2, 4)
+        plain = plain_hidden(model)
+        with torch.inference_mode():
+            before = plain(ids, [KeyValueCache(11) for _ in range(3)])
+        with torch.no_grad():
+            for name, parameter in model.named_parameters():
+                parameter.mul_(1.5 if "norm" not in name else 0.5)
+        with torch.inference_mode():
+            after = plain(ids, [KeyValueCache(11) for _ in range(3)])
+            assert torch.equal(after, model.hidden(ids))
+        assert not torch.allclose(before, after)
+
+    def test_every_hook_is_called_as_often_as_by_the_model(self) -> None:
+        for before in (False, True):
+            for name, _ in make_model("rotary").named_modules():
+                model, calls = make_model("rotary"), []
+                module = model.get_submodule(name)
+                register = (
+                    module.register_forward_pre_hook if before else module.register_forward_hook
+                )
+                register(lambda *_, calls=calls: calls.append(1))
+                with torch.inference_mode():
+                    model.hidden(torch.tensor([[1, 2]]))
+                expected = len(calls)
+                Reader(model).read([[1, 2]])
+                assert len(calls) == 2 * expected, name
+
+    def test_what_is_not_the_book_s_is_run_as_it_is(self) -> None:
+        class Doubled(torch.nn.Linear):
+            def forward(self, stream: Tensor) -> Tensor:
+                return 2 * super().forward(stream)
+
+        class Twice(FeedForward):
+            def forward(self, stream: Tensor) -> Tensor:
+                return super().forward(super().forward(stream))
+
+        def another_map(model: GPT) -> None:
+            model.decoder.blocks[1].feed_forward.expand.__class__ = Doubled
+
+        def another_part(model: GPT) -> None:
+            model.decoder.blocks[1].feed_forward.__class__ = Twice
+
+        def another_activation(model: GPT) -> None:
+            model.decoder.blocks[1].feed_forward.activation = torch.nn.ReLU()
+
+        def exact_gelu(model: GPT) -> None:
+            model.decoder.blocks[1].feed_forward.activation = torch.nn.GELU()
+
+        def other_epsilon(model: GPT) -> None:
+            model.decoder.final_norm.eps = 0.1
+
+        def replaced_forward(model: GPT) -> None:
+            model.decoder.blocks[0].attention.forward = lambda stream, cache, mask: 0 * stream
+
+        plain = Reader(make_model()).read([[1, 2, 3]])
+        changes = (another_map, another_part, another_activation, exact_gelu, other_epsilon)
+        for change in (*changes, replaced_forward):
+            model = make_model()
+            change(model)
+            found = Reader(model).read([[1, 2, 3]])
+            expected = model(torch.tensor([[1, 2, 3]]))[:, -1]
+            torch.testing.assert_close(found, expected.detach(), rtol=0, atol=2e-6)
+            assert not torch.allclose(found, plain, rtol=0, atol=4e-5), change.__name__
+
+    @pytest.mark.usefixtures("unchecked")
+    def test_within_the_context_each_position_is_computed_once(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of the reader, here without a hook, which would bring the modules back."""
+        read = []
+
+        def noted(query: Tensor, *rest: Tensor) -> Tensor:
+            read.append(query.shape[2])
+            return causal_attention(query, *rest)
+
+        monkeypatch.setattr(sampling, "causal_attention", noted)
+        list(islice(generate_ids(make_model(), [1, 2, 3, 4]), 6))
+        assert read == [length for length in (4, 1, 1, 1, 1, 1) for _ in range(3)]
+
+
 class TestBeamSearch:
     def all_continuations(self, model: GPT, prompt: list[int], new: int, end: int | None) -> Any:
         """Every continuation and its log-probability, the likeliest first."""
@@ -849,6 +971,7 @@ class TestSpeculative:
         overlap = torch.minimum(draft[0], target[0]).sum().item()
         assert abs(kept / 6000 - overlap) < 0.03  # the share that is accepted, as proved
 
+    @pytest.mark.usefixtures("unchecked")
     @pytest.mark.parametrize(
         ("ahead", "settings"),
         [
@@ -1109,13 +1232,9 @@ class TestCompiled:
     PROMPTS = ("abc", "d", "ponmlk")
 
     @pytest.fixture(autouse=True)
-    def traceable(self) -> Iterator[None]:
-        """Without the tests' type checks, which the tracer cannot see through."""
-        before = jaxtyping.config.jaxtyping_disable
-        jaxtyping.config.update("jaxtyping_disable", True)
+    def forgetful(self, unchecked: None) -> Iterator[None]:
         torch.compiler.reset()
         yield
-        jaxtyping.config.update("jaxtyping_disable", before)
         torch.compiler.reset()
 
     @pytest.fixture
