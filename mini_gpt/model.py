@@ -122,7 +122,7 @@ class GPTConfig:
 
         Args:
             name: "gpt2", "gpt2-medium", "gpt2-large" or "gpt2-xl"; or "shakespeare-small", which
-                a laptop trains in minutes, or "shakespeare", for a graphics card. The last two
+                a laptop trains in minutes, or "shakespeare-large", for a graphics card. These two
                 know the 84 characters of Shakespeare's works.
 
         Raises:
@@ -146,7 +146,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "width": 128,
         "position": "rotary",
     },
-    "shakespeare": {
+    "shakespeare-large": {
         "vocab_size": 84,
         "context_length": 256,
         "layers": 6,

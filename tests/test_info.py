@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from mini_gpt.cli import main
-from mini_gpt.gpt2 import save_pretrained, to_huggingface
-from mini_gpt.model import GPT, PRESETS, GPTConfig
+from mini_gpt.gpt2 import from_pretrained, save_pretrained, to_huggingface
+from mini_gpt.model import GPT, PRESETS, GPTConfig, count_parameters
 from mini_gpt.tokenizer import CharTokenizer
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,3 +82,11 @@ def test_bad_input_says_what_there_is(capsys: pytest.CaptureFixture[str]) -> Non
         assert name in message
     assert main(["info", "gpt2", "--batch", "0"]) == 2
     assert "batch 0 must be at least 1" in capsys.readouterr().err
+
+
+def test_the_model_that_comes_with_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its name is that of no preset, whose shape would be another."""
+    assert main(["info", "shakespeare"]) == 0
+    model, _ = from_pretrained("shakespeare")
+    assert f"{count_parameters(model):,}" in capsys.readouterr().out
+    assert "shakespeare" not in PRESETS

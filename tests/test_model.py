@@ -120,13 +120,13 @@ class TestConfig:
     def test_unknown_preset_lists_the_known(self) -> None:
         with pytest.raises(ValueError, match="no preset 'gpt3'") as fault:
             GPTConfig.preset("gpt3")
-        for name in (*RELEASED, "shakespeare-small", "shakespeare"):
+        for name in (*RELEASED, "shakespeare-small", "shakespeare-large"):
             assert name in str(fault.value)
 
     def test_presets_of_the_book_are_what_the_command_trains(self) -> None:
         from mini_gpt.commands.train import CPU_MODEL, GPU_MODEL
 
-        for name, model in (("shakespeare-small", CPU_MODEL), ("shakespeare", GPU_MODEL)):
+        for name, model in (("shakespeare-small", CPU_MODEL), ("shakespeare-large", GPU_MODEL)):
             preset = GPTConfig.preset(name)
             assert preset.vocab_size == 84
             assert dataclasses.replace(model, vocab_size=84) == preset

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from mini_gpt.files import SHIPPED, SHIPPED_NAME
 from mini_gpt.gpt2 import load_config
 from mini_gpt.model import (
     PRESETS,
@@ -24,7 +25,8 @@ class Info:
     """Print a model's parameters, its FLOPs per token and the memory it takes. Builds nothing."""
 
     model: Annotated[str, tyro.conf.Positional]
-    """A preset, for instance gpt2-xl, or the folder of a model, ours or Hugging Face's GPT-2."""
+    """A preset, for instance gpt2-xl; the folder of a model, ours or Hugging Face's GPT-2; or
+    shakespeare, the model that comes with the package."""
     batch: int = 1
     """Texts generated side by side, for the memory of decoding."""
 
@@ -37,17 +39,17 @@ def run_info(command: Info) -> None:
 
 
 def shape_of(name: str) -> GPTConfig:
-    """The shape of a preset, or of the model in a folder.
+    """The shape of a preset, of the model in a folder, or of the one that is shipped.
 
     Args:
-        name: A preset's name, or a path.
+        name: A preset's name, a path, or "shakespeare".
 
     Raises:
         ValueError: listing the presets, if it is neither.
     """
     if name in PRESETS:
         return GPTConfig.preset(name)
-    folder = Path(name)
+    folder = SHIPPED if name == SHIPPED_NAME else Path(name)
     if not folder.exists():
         raise ValueError(
             f"{name!r} is neither a folder nor a preset; the presets are {', '.join(PRESETS)}"

@@ -41,7 +41,7 @@ CPU_TRAINING = TrainConfig(
     weight_decay=0.0,
     beta1=0.8,
 )
-GPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare"), vocab_size=1)
+GPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare-large"), vocab_size=1)
 GPU_TRAINING = TrainConfig(steps=5000, batch=64)
 # Size of a learned vocabulary where none is given.
 PIECES = 1024
