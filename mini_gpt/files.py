@@ -71,6 +71,7 @@ def atomic_folder(
     try:
         yield partial
         for file in filter(Path.is_file, partial.rglob("*")):
+            file.chmod(0o666 & ~current_umask())  # safetensors lets the owner alone read
             flush(file)
         partial.chmod(0o777 & ~current_umask())
         if target.exists():

@@ -86,6 +86,16 @@ class TestAtomicFile:
 
 
 class TestAtomicFolder:
+    @POSIX
+    def test_private_files_get_the_permissions_of_any_new_file(self, tmp_path: Path) -> None:
+        """safetensors writes files that only their owner can read."""
+        with atomic_folder(tmp_path / "folder") as partial:
+            (partial / "inner").mkdir()
+            (partial / "inner" / "private").touch(mode=0o600)
+        (tmp_path / "usual").write_text("")
+        ours, usual = tmp_path / "folder" / "inner" / "private", tmp_path / "usual"
+        assert stat.S_IMODE(ours.stat().st_mode) == stat.S_IMODE(usual.stat().st_mode)
+
     def test_appears_when_it_is_complete(self, tmp_path: Path) -> None:
         target = tmp_path / "deep" / "folder"
         with atomic_folder(target) as partial:

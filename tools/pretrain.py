@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import tempfile
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +140,18 @@ Shakespeare's, or for advice.
 """
 
 
+def filled(text: str) -> str:
+    """The same Markdown with its plain paragraphs broken anew, at 100 characters."""
+    parts = re.split(r"(^```.*?^```$)", text, flags=re.MULTILINE | re.DOTALL)
+    for place in range(0, len(parts), 2):  # the odd ones are code
+        paragraphs = parts[place].strip("\n").split("\n\n")
+        parts[place] = "\n\n".join(
+            paragraph if paragraph.startswith("    ") else textwrap.fill(paragraph, 100)
+            for paragraph in paragraphs
+        )
+    return "\n\n".join(parts).strip()
+
+
 def ship(run: Path, into: Path) -> dict[str, Any]:
     """Put a finished run in place, in half precision, with what was measured and the card.
 
@@ -163,7 +177,7 @@ def ship(run: Path, into: Path) -> dict[str, Any]:
         measured["device"] = describe(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
         content = json.dumps(measured, indent=2) + "\n"
         (made / "measured.json").write_text(content, encoding="utf-8")
-        (made / "README.md").write_text(card(made, measured), encoding="utf-8")
+        (made / "README.md").write_text(filled(card(made, measured)) + "\n", encoding="utf-8")
         size = sum(path.stat().st_size for path in made.iterdir())
         if size > LARGEST:
             raise ValueError(f"the files have {size:,} bytes, more than {LARGEST:,}")
