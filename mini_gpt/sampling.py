@@ -295,8 +295,15 @@ def choose(
     Raises:
         ValueError: if a row has no highest score, because one is not a number or infinite.
     """
-    logits = apply_rules(logits, config, seen)
-    return logits.argmax(-1).tolist() if config.temperature == 0 else draw(logits, generators)
+    chosen: list[int] = []
+    logits = logits.cpu()
+    at_once = max(1, 2**16 // logits.shape[-1])  # rows that stay in the processor's cache
+    for first in range(0, len(logits), at_once):
+        rows = slice(first, first + at_once)
+        scores = apply_rules(logits[rows], config, seen and seen[rows])
+        greedy = config.temperature == 0
+        chosen += scores.argmax(-1).tolist() if greedy else draw(scores, generators[rows])
+    return chosen
 
 # %% ../book/10_sampling.ipynb #9b8d928c
 def untouched(module: nn.Module) -> bool:

@@ -355,6 +355,17 @@ class TestChoice:
         alone = [choose(rows[i : i + 1], config, [seeded(i)])[0] for i in range(5)]
         assert together == alone
 
+    @pytest.mark.parametrize("degree", [0.0, 1.5])
+    def test_many_rows_of_a_large_vocabulary_are_chosen_as_alone(self, degree: float) -> None:
+        logits, rows = torch.randn(7, 30_000, generator=seeded(4)), range(7)
+        logits[:, 0] = 6.0  # the best of most rows, until the penalty
+        config = SampleConfig(temperature=degree, repetition_penalty=3.0)
+        seen = [[row, 0] if row % 2 else [row + 8] for row in rows]
+        together = choose(logits, config, [seeded(row) for row in rows], seen)
+        alone = [choose(logits[[r]], config, [seeded(r)], [seen[r]])[0] for r in rows]
+        assert together == alone
+        assert len(set(together)) > 3
+
     def test_temperature_0_is_greedy_and_needs_no_randomness(self) -> None:
         generator = seeded()
         before = generator.get_state()
