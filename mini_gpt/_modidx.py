@@ -163,6 +163,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'mini_gpt.sampling.plain_block': ('sampling.html#plain_block', 'mini_gpt/sampling.py'),
                                    'mini_gpt.sampling.plain_function': ('sampling.html#plain_function', 'mini_gpt/sampling.py'),
                                    'mini_gpt.sampling.plain_hidden': ('sampling.html#plain_hidden', 'mini_gpt/sampling.py'),
+                                   'mini_gpt.sampling.plain_logits': ('sampling.html#plain_logits', 'mini_gpt/sampling.py'),
                                    'mini_gpt.sampling.repetition_penalty': ('sampling.html#repetition_penalty', 'mini_gpt/sampling.py'),
                                    'mini_gpt.sampling.speculative_generate': ('sampling.html#speculative_generate', 'mini_gpt/sampling.py'),
                                    'mini_gpt.sampling.start_ids': ('sampling.html#start_ids', 'mini_gpt/sampling.py'),

@@ -3,8 +3,9 @@
 # %% auto #0
 __all__ = ['StopReason', 'draw', 'temperature', 'top_k', 'keep_until', 'top_p', 'min_p', 'typical', 'repetition_penalty',
            'SampleConfig', 'apply_rules', 'choose', 'untouched', 'plain_function', 'plain_block', 'plain_hidden',
-           'Reader', 'generate_ids', 'check_prompt', 'beam_search', 'Continuation', 'Generation', 'start_ids',
-           'write_together', 'generate', 'stream', 'judge', 'SpeculativeGeneration', 'speculative_generate']
+           'plain_logits', 'Reader', 'generate_ids', 'check_prompt', 'beam_search', 'Continuation', 'Generation',
+           'start_ids', 'write_together', 'generate', 'stream', 'judge', 'SpeculativeGeneration',
+           'speculative_generate']
 
 # %% ../book/10_sampling.ipynb #589e011f
 import math
@@ -20,7 +21,9 @@ from torch.nn import functional as F
 
 from .attention import KeyValueCache, LayerCache, MultiHeadAttention, causal_attention
 from .decoder import Decoder, DecoderBlock, FeedForward
-from .model import GPT
+from .embedding import TokenEmbedding
+from .layout import linear_function
+from .model import GPT, PaddedEmbedding
 from .runtime import compiled
 from .tokenizer import Tokenizer
 
@@ -320,7 +323,7 @@ def plain_function(module: nn.Module) -> Callable[[Tensor], Tensor]:
             One of another kind is returned as it is.
     """
     if type(module) is nn.Linear:
-        return partial(F.linear, weight=module.weight, bias=module.bias)
+        return linear_function(module.weight, module.bias)
     if type(module) is nn.GELU:
         return partial(F.gelu, approximate=module.approximate)
     if type(module) is nn.LayerNorm:
@@ -370,7 +373,7 @@ def plain_block(block: DecoderBlock) -> Callable[[Tensor, LayerCache], Tensor]:
 
 
 def plain_hidden(model: GPT) -> Callable[[Tensor, Sequence[LayerCache]], Tensor]:
-    """`model.hidden` for writing: the same numbers, to the last bit, with little of Python.
+    """`model.hidden` for writing: the same function, computed in less time.
 
     Args:
         model: Any GPT. One with parts of other classes than the book's, or with hooks on them, is
@@ -400,6 +403,21 @@ def plain_hidden(model: GPT) -> Callable[[Tensor, Sequence[LayerCache]], Tensor]
 
     return hidden
 
+
+def plain_logits(model: GPT) -> Callable[[Tensor], Tensor]:
+    """`model.token_embedding.logits` for writing.
+
+    Args:
+        model: Any GPT. A token embedding that is not the book's, or hooked on, is used as it is.
+
+    Returns:
+        A function of the stream, (batch, time, width).
+    """
+    embedding = model.token_embedding
+    if type(embedding) not in (TokenEmbedding, PaddedEmbedding) or not untouched(embedding):
+        return embedding.logits
+    return linear_function(embedding.weight[: model.config.vocab_size].detach())
+
 # %% ../book/10_sampling.ipynb #b5d723be
 class Reader:
     """Reads tokens piece by piece and scores the next, computing each position once.
@@ -420,7 +438,7 @@ class Reader:
         self.model = model
         self.modules = list(model.modules())
         self.device = next(model.parameters()).device
-        self.hidden = plain_hidden(model)
+        self.hidden, self.score = plain_hidden(model), plain_logits(model)
         self.read_one = compiled(model.hidden, self.device, compile) if compile else self.hidden
         self.caches = self.new_caches()
         self.ids: list[list[int]] = []
@@ -482,7 +500,7 @@ class Reader:
         try:
             read = self.read_one if window.shape[1] == 1 else self.hidden
             hidden = read(window, self.caches if fits else self.new_caches())
-            return self.model.token_embedding.logits(hidden[:, -last:])
+            return self.score(hidden[:, -last:])
         finally:
             for module in training:
                 module.training = True
