@@ -13,7 +13,7 @@ import tyro
 
 from mini_gpt.files import SHIPPED_NAME
 from mini_gpt.gpt2 import from_pretrained
-from mini_gpt.layout import stored_for_writing
+from mini_gpt.layout import has_onednn, stored_for_writing
 from mini_gpt.model import GPT
 from mini_gpt.runtime import resolve_device
 from mini_gpt.sampling import SampleConfig, start_ids, write_together
@@ -46,7 +46,7 @@ def run_sample(command: Sample) -> None:
     prompt = given_prompt(command)
     device = resolve_device(command.device)
     model, tokenizer = from_pretrained(checkpoint_folder(command.checkpoint), device)
-    if device.type == "cpu":
+    if device.type == "cpu" and not has_onednn():
         stored_for_writing(model)
     if command.interactive:
         answer_lines(model, tokenizer, command, sys.stdin)
