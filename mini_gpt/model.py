@@ -179,14 +179,17 @@ class PaddedEmbedding(TokenEmbedding):
         return F.embedding(ids, self.weight[: self.vocab_size])
 
     def logits(
-        self, stream: Float[Tensor, "batch time width"]
+        self,
+        stream: Float[Tensor, "batch time width"],
+        columns: Float[Tensor, "width rows"] | None = None,
     ) -> Float[Tensor, "batch time vocab_size"]:
         """The score of every token, and of nothing else, at every position.
 
         Args:
             stream: The model's last vector at each position.
+            columns: As for `TokenEmbedding.logits`.
         """
-        return super().logits(stream)[..., : self.vocab_size]
+        return super().logits(stream, columns)[..., : self.vocab_size]
 
 # %% ../book/07_gpt.ipynb #dcfecc22
 class GPT(nn.Module):
@@ -264,7 +267,9 @@ class GPT(nn.Module):
         Raises:
             ValueError: if the positions reach beyond the context, or not every layer has a cache.
         """
-        return self.token_embedding.logits(self.hidden(ids, caches, mask))
+        columns = self.token_embedding.weight.T  # before the look-up, so that it is after it in the
+        hidden = self.hidden(ids, caches, mask)  # backward pass, and is added to its gradient there
+        return self.token_embedding.logits(hidden, columns)
 
     def hidden(
         self,
