@@ -267,9 +267,8 @@ class GPT(nn.Module):
         Raises:
             ValueError: if the positions reach beyond the context, or not every layer has a cache.
         """
-        columns = self.token_embedding.weight.T  # before the look-up, so that it is after it in the
-        hidden = self.hidden(ids, caches, mask)  # backward pass, and is added to its gradient there
-        return self.token_embedding.logits(hidden, columns)
+        columns = self.token_embedding.weight.T  # first, which makes the backward pass cheaper
+        return self.token_embedding.logits(self.hidden(ids, caches, mask), columns)
 
     def hidden(
         self,
