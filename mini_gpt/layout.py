@@ -24,9 +24,9 @@ def linear_function(weight: Tensor, bias: Tensor | None = None) -> Callable[[Ten
 
     On the CPU, in single precision, `F.linear` asks the library for general products (on many
     machines MKL), which reads a large matrix slowly where there are only a few vectors to multiply.
-    oneDNN, which `F.linear` asks for in bfloat16, reads it with all of PyTorch's threads. Where other
-    programs use the processor too, threads wait for each other, and fewer of them are faster:
-    `torch.set_num_threads`.
+    oneDNN, which `F.linear` asks for in bfloat16, reads it with all of PyTorch's threads. Where
+    other programs use the processor too, threads wait for each other, and fewer of them are faster
+    (`torch.set_num_threads`).
 
     Args:
         weight: The matrix, (outputs, inputs). It is shared, not copied.
