@@ -6,9 +6,8 @@
 
 Both sample at temperature 1 from the whole vocabulary, with a cache, in float32, each through its
 public function: `mini_gpt.generate` and `GPT2LMHeadModel.generate`. The weights are random; time
-does not depend on them. Of mini_gpt there are three rows: as it comes; after `stored_for_writing`,
-which is what `mini-gpt sample` does where PyTorch comes without oneDNN; and with `compile=True` on
-top, where the first text, which waits for the compiler, is timed apart.
+does not depend on them. Of mini_gpt there are two rows: as it comes, and after
+`stored_for_writing`, which is what `mini-gpt sample` does where PyTorch comes without oneDNN.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ GPT2_SHAPE = (12, 12, 768, 1024, 50_257, 8, 24)
 QUICK_SHAPES = ((1, 2, 8, 16, 11, 3, 5),)
 BATCHES = (1, 16)
 OURS, STORED = "mini_gpt", "mini_gpt, stored for writing"
-COMPILED, PEER = "mini_gpt, stored for writing and compiled", "transformers generate"
+PEER = "transformers generate"
 # Prompt for the time to the first token, as a share of the context (512 of GPT-2's 1024).
 LONG_PROMPT = 0.5
 
@@ -83,17 +82,12 @@ def contestants(
 
     writing = stored_for_writing(copy.deepcopy(ours))
 
-    def run_ours(
-        temperature: float = 1.0, model: GPT = ours, compile: bool = False
-    ) -> list[list[int]]:
-        settings = SampleConfig(max_new_tokens=new, temperature=temperature, compile=compile)
+    def run_ours(temperature: float = 1.0, model: GPT = ours) -> list[list[int]]:
+        settings = SampleConfig(max_new_tokens=new, temperature=temperature)
         return [result.ids for result in generate(model, tokenizer, [text] * batch, settings)]
 
     def run_stored() -> list[list[int]]:
         return run_ours(model=writing)
-
-    def run_compiled() -> list[list[int]]:
-        return run_ours(model=writing, compile=True)
 
     def run_theirs(sample: bool = True) -> list[list[int]]:
         found = theirs.generate(
@@ -110,7 +104,7 @@ def contestants(
         raise RuntimeError(f"greedy texts differ at {tuple(shape)}, batch {batch}")
     if run_ours(temperature=0.0, model=writing) != run_ours(temperature=0.0):
         raise RuntimeError(f"the layout of the weights changes the text at {tuple(shape)}")
-    return {OURS: run_ours, STORED: run_stored, COMPILED: run_compiled, PEER: run_theirs}
+    return {OURS: run_ours, STORED: run_stored, PEER: run_theirs}
 
 
 def chapter_table(results: Sequence[dict[str, Any]]) -> str:
@@ -125,30 +119,23 @@ def chapter_table(results: Sequence[dict[str, Any]]) -> str:
         seconds = {name: timing["seconds"] for name, timing in result["timings"].items()}
         amount = result["batch"] * result["new_tokens"]
         row = [f"{result['layers']} layers, width {result['width']}, batch {result['batch']}"]
-        for name in (OURS, STORED, COMPILED):
-            if name not in seconds:
-                row.append("not measured")
-                continue
+        for name in (OURS, STORED):
             pairs = zip(seconds[PEER], seconds[name], strict=True)
             ratio = statistics.median(theirs / own for theirs, own in pairs)
             row.append(f"{amount / statistics.median(seconds[name]):,.0f} ({ratio:.2f})")
         row.append(f"{amount / statistics.median(seconds[PEER]):,.0f}")
         rows.append([*row, f"{result['bound_tokens_per_second']:,}"])
-    heads = ["model", "mini_gpt", "stored for writing", "and compiled", "transformers", "bound"]
+    heads = ["model", "mini_gpt", "stored for writing", "transformers", "bound"]
     return harness.table(heads, rows)
 
 
 def measure(
-    shape: tuple[int, ...], batch: int, effort: harness.Effort, bandwidth: float, compile: bool
+    shape: tuple[int, ...], batch: int, effort: harness.Effort, bandwidth: float
 ) -> dict[str, Any]:
     """Tokens per second of all, and seconds to the first token after a long prompt."""
     *model_shape, prompt, new = shape
     layers, heads, width, context, vocabulary = model_shape
     runs = contestants(model_shape, batch, prompt, new)
-    torch.compiler.reset()  # or the ones before would count against its limit of versions
-    warm_up = harness.seconds_of(runs[COMPILED], 1) if compile else None
-    if not compile:
-        del runs[COMPILED]
     timings = harness.contest(runs, effort)
     long = max(1, round(LONG_PROMPT * context))
     firsts = contestants(model_shape, batch, long, 1)
@@ -166,7 +153,6 @@ def measure(
         "parameters": parameters,
         # Each step must read all weights once, whatever the batch.
         "bound_tokens_per_second": round(batch * bandwidth / (4 * parameters)),
-        "first_compiled_text_seconds": None if warm_up is None else round(warm_up, 1),
         "timings": harness.timings_as_json(timings),
         "first_token_after": long,
         "first_token": harness.timings_as_json(first),
@@ -188,14 +174,12 @@ def main(arguments: list[str] | None = None) -> int:
     machine = harness.environment()
     bandwidth = readable_bytes_per_second(2**20 if options.quick else 2**28)
     shapes = QUICK_SHAPES if options.quick else SHAPES + (GPT2_SHAPE,) * options.gpt2
-    results, firsts, waits = [], [], []
+    results, firsts = [], []
     for shape in shapes:
         for batch in BATCHES:
-            result = measure(shape, batch, effort, bandwidth, compile=not options.quick)
+            result = measure(shape, batch, effort, bandwidth)
             name = f"{result['layers']} layers, width {result['width']}, batch {batch}"
             own_first, peer_first = result.pop("first_rows")
-            if (wait := result["first_compiled_text_seconds"]) is not None:
-                waits.append([name, f"{wait:.0f}"])
             medians = [result["first_token"][row[0]]["median"] for row in (own_first, peer_first)]
             firsts.append(
                 [
@@ -215,8 +199,6 @@ def main(arguments: list[str] | None = None) -> int:
             "from memory. A model that fits the processor's cache can be faster.\n",
             "Tokens per second, and how many times those of transformers:\n",
             chapter_table(results),
-            "Seconds for the first compiled text, which waits for the compiler:\n",
-            harness.table(["model", "seconds"], waits),
             "Milliseconds to the first token after a long prompt:\n",
             harness.table(["model", "mini_gpt", "transformers", "ratio of speeds"], firsts),
         ]

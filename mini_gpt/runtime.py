@@ -101,15 +101,15 @@ def cpu_has_bfloat16() -> bool:
 
 
 def compiled(
-    model: Callable[..., Tensor], device: torch.device, wanted: bool | None = None
+    model: nn.Module, device: torch.device, wanted: bool | None = None
 ) -> Callable[..., Tensor]:
-    """A model through torch.compile, where that is wanted and works; it shares its weights.
+    """The model through torch.compile, where that is wanted and works; it shares its weights.
 
     Compiling needs a compiler on the machine. Where there is none, a warning says why, and the
     model itself comes back.
 
     Args:
-        model: The model, or one of its methods.
+        model: The model.
         device: Where it is.
         wanted: As `compile` in `TrainConfig`.
     """
@@ -119,7 +119,7 @@ def compiled(
         torch.compile(F.silu)(torch.ones(8, device=device))
     except Exception as fault:  # many kinds, from missing compilers to unsupported Pythons
         reason = (str(fault).strip() or type(fault).__name__).splitlines()[0]
-        warnings.warn(f"going on without torch.compile, which fails here: {reason}", stacklevel=2)
+        warnings.warn(f"training without torch.compile, which fails here: {reason}", stacklevel=2)
         return model
     return torch.compile(model)
 

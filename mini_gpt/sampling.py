@@ -24,7 +24,6 @@ from .decoder import Decoder, DecoderBlock, FeedForward
 from .embedding import TokenEmbedding
 from .layout import linear_function
 from .model import GPT, PaddedEmbedding
-from .runtime import compiled
 from .tokenizer import Tokenizer
 
 # %% ../book/10_sampling.ipynb #931bdf6b
@@ -192,8 +191,6 @@ class SampleConfig:
         stop_ids: Sequences of tokens that do the same.
         past_context: When the context is full: "stop" ends there, "slide" forgets the oldest token
             for each new one, and each token then costs a whole window.
-        compile: Whether to read new tokens through torch.compile: the first ones take some ten
-            seconds, the others less time than without.
     """
 
     max_new_tokens: int = 200
@@ -207,7 +204,6 @@ class SampleConfig:
     stop: tuple[str, ...] = ()
     stop_ids: tuple[tuple[int, ...], ...] = ()
     past_context: Literal["stop", "slide"] = "stop"
-    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.max_new_tokens < 0:
@@ -428,18 +424,16 @@ class Reader:
 
     Args:
         model: Any GPT. Its training mode is left as it is found.
-        compile: Whether single tokens go through torch.compile; a prompt never does.
 
     Attributes:
         ids: What has been read in each row, the forgotten tokens included.
     """
 
-    def __init__(self, model: GPT, compile: bool = False) -> None:
+    def __init__(self, model: GPT) -> None:
         self.model = model
         self.modules = list(model.modules())
         self.device = next(model.parameters()).device
         self.hidden, self.score = plain_hidden(model), plain_logits(model)
-        self.read_one = compiled(model.hidden, self.device, compile) if compile else self.hidden
         self.caches = self.new_caches()
         self.ids: list[list[int]] = []
 
@@ -498,8 +492,7 @@ class Reader:
         for module in training:
             module.training = False
         try:
-            read = self.read_one if window.shape[1] == 1 else self.hidden
-            hidden = read(window, self.caches if fits else self.new_caches())
+            hidden = self.hidden(window, self.caches if fits else self.new_caches())
             return self.score(hidden[:, -last:])
         finally:
             for module in training:
@@ -550,8 +543,7 @@ def generate_ids(
     check_prompt(model, prompt, config)
 
     def ids() -> Iterator[int]:
-        reader = Reader(model, config.compile)
-        generator = torch.Generator().manual_seed(config.seed)
+        reader, generator = Reader(model), torch.Generator().manual_seed(config.seed)
         logits = reader.read([prompt])
         while True:
             (id,) = choose(logits, config, [generator], reader.ids)
@@ -795,7 +787,7 @@ def write_together(
     generators = [torch.Generator().manual_seed(config.seed + row) for row in range(len(prompts))]
 
     def grow() -> Iterator[tuple[int, str]]:
-        reader = Reader(model, config.compile)
+        reader = Reader(model)
         rows = [row for row, text in enumerate(texts) if text.stopped is None]
         shortest = min((len(givens[row]) for row in rows), default=0)
         new = [givens[row][:shortest] for row in rows]

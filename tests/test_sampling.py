@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import SimpleNamespace
@@ -106,8 +104,7 @@ def limit(freedom: int) -> float:
 def unchecked() -> Iterator[None]:
     """Without the tests' type checks, which take most of the time of tiny models.
 
-    For many repetitions of what other tests run with the checks, and for torch.compile, which
-    cannot see through them.
+    For many repetitions of what other tests run with the checks.
     """
     before = jaxtyping.config.jaxtyping_disable
     jaxtyping.config.update("jaxtyping_disable", True)
@@ -1234,77 +1231,3 @@ def test_the_module_has_no_state_of_its_own() -> None:
             "__all__",
             "__builtins__",
         ), name
-
-
-class TestCompiled:
-    """`compile=True` changes the time and nothing else."""
-
-    CONFIG = SampleConfig(max_new_tokens=25, temperature=1.1, seed=3, past_context="slide")
-    PROMPTS = ("abc", "d", "ponmlk")
-
-    @pytest.fixture(autouse=True)
-    def forgetful(self, unchecked: None) -> Iterator[None]:
-        torch.compiler.reset()
-        yield
-        torch.compiler.reset()
-
-    @pytest.fixture
-    def asked(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-        """torch.compile without its slow part, the generation of code; notes what was read."""
-        real, lengths = torch.compile, []
-
-        def compile(function: Any) -> Any:
-            quick = real(function, backend="eager")
-
-            def noted(*arguments: Any) -> Tensor:
-                lengths.append(arguments[0].shape[-1])
-                return quick(*arguments)
-
-            return noted
-
-        monkeypatch.setattr(torch, "compile", compile)
-        return lengths
-
-    @pytest.mark.parametrize("scheme", SCHEMES)
-    def test_the_texts_are_the_same(self, scheme: str, asked: list[int]) -> None:
-        """Rows of unequal length, past the context, and rows that leave when they stop."""
-        model = make_model(scheme)
-        config = dataclasses.replace(self.CONFIG, stop=("e", "fa"))
-        expected = generate(model, LETTERS, self.PROMPTS, config)
-        compiled = dataclasses.replace(config, compile=True)
-        assert generate(model, LETTERS, self.PROMPTS, compiled) == expected
-        assert len(asked) > 3
-
-    def test_shared_heads_and_single_ids(self, asked: list[int]) -> None:
-        model = make_model("rotary", heads=4, width=16, key_value_heads=2)
-        expected = list(islice(generate_ids(model, [3, 1, 4], self.CONFIG), 25))
-        compiled = dataclasses.replace(self.CONFIG, compile=True)
-        assert list(islice(generate_ids(model, [3, 1, 4], compiled), 25)) == expected
-
-    def test_a_prompt_is_read_as_it_is(self, asked: list[int]) -> None:
-        """Every length of a prompt would be compiled anew."""
-        config = dataclasses.replace(self.CONFIG, max_new_tokens=4, compile=True)
-        generate(make_model(), LETTERS, ["abcdef"], config)
-        assert [length for length in asked if length > 1] == [8]  # only the check that it works
-        assert asked.count(1) == 3
-
-    def test_without_a_compiler_it_goes_on_and_says_why(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def fail(_: object) -> None:
-            raise RuntimeError("no compiler here")
-
-        monkeypatch.setattr(torch, "compile", fail)
-        expected = generate(make_model(), LETTERS, ["abc"], self.CONFIG)
-        compiled = dataclasses.replace(self.CONFIG, compile=True)
-        with pytest.warns(UserWarning, match=r"going on without torch.compile.*no compiler here$"):
-            found = generate(make_model(), LETTERS, ["abc"], compiled)
-        assert found == expected
-
-    def test_with_the_compiler_itself(self) -> None:
-        model = make_model("rotary")
-        expected = generate(model, LETTERS, ["abc"], self.CONFIG)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="going on without torch.compile")
-            compiled = dataclasses.replace(self.CONFIG, compile=True)
-            assert generate(model, LETTERS, ["abc"], compiled) == expected
