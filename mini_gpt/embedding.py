@@ -42,15 +42,11 @@ class TokenEmbedding(nn.Module):
         return F.embedding(ids, self.weight)
 
     def logits(
-        self,
-        stream: Float[Tensor, "batch time width"],
-        columns: Float[Tensor, "width rows"] | None = None,
+        self, stream: Float[Tensor, "batch time width"]
     ) -> Float[Tensor, "batch time vocab_size"]:
         """The score of every token at every position: a dot product with its vector.
 
         Args:
             stream: The model's last vector at each position.
-            columns: `weight.T`, if it was taken before the look-up, which makes the backward pass
-                cheaper and changes nothing else; None takes it now.
         """
-        return stream @ (self.weight.T if columns is None else columns)
+        return F.linear(stream, self.weight)

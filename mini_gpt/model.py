@@ -179,17 +179,14 @@ class PaddedEmbedding(TokenEmbedding):
         return F.embedding(ids, self.weight[: self.vocab_size])
 
     def logits(
-        self,
-        stream: Float[Tensor, "batch time width"],
-        columns: Float[Tensor, "width rows"] | None = None,
+        self, stream: Float[Tensor, "batch time width"]
     ) -> Float[Tensor, "batch time vocab_size"]:
         """The score of every token, and of nothing else, at every position.
 
         Args:
             stream: The model's last vector at each position.
-            columns: As for `TokenEmbedding.logits`.
         """
-        return super().logits(stream, columns)[..., : self.vocab_size]
+        return super().logits(stream)[..., : self.vocab_size]
 
 # %% ../book/07_gpt.ipynb #dcfecc22
 class GPT(nn.Module):
@@ -267,8 +264,7 @@ class GPT(nn.Module):
         Raises:
             ValueError: if the positions reach beyond the context, or not every layer has a cache.
         """
-        columns = self.token_embedding.weight.T  # first, which makes the backward pass cheaper
-        return self.token_embedding.logits(self.hidden(ids, caches, mask), columns)
+        return self.token_embedding.logits(self.hidden(ids, caches, mask))
 
     def hidden(
         self,

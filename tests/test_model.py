@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from mini_gpt import checks
@@ -304,49 +303,6 @@ class TestCaches:
     def test_every_layer_has_one(self, number: int) -> None:
         with pytest.raises(ValueError, match=f"{number} caches for 6 layers"):
             GPT(TINY)(some_ids(TINY), [GrowingCache() for _ in range(number)])
-
-
-class TestTheTiedGradient:
-    """`forward` takes the head's view of the table before the look-up; nothing but time changes."""
-
-    @staticmethod
-    def by_linear(model: GPT, ids: Tensor) -> Tensor:
-        """The loss, with a head that is applied after all else, as an output layer is."""
-        config, weight = model.config, model.token_embedding.weight
-        logits = F.linear(model.hidden(ids[:, :-1]), weight)[..., : config.vocab_size]
-        return F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
-
-    @pytest.mark.parametrize("multiple", [1, 8])
-    @pytest.mark.parametrize("passes", [1, 3])
-    def test_is_the_same_to_the_last_bit(self, multiple: int, passes: int) -> None:
-        config = dataclasses.replace(TINY, vocab_multiple=multiple)
-        ours, other = build(config), build(config)
-        for seed in range(passes):  # gradients of several batches add up
-            ids = torch.randint(17, (3, 7), generator=torch.Generator().manual_seed(seed))
-            losses = batch_loss(ours, ids), self.by_linear(other, ids)
-            assert torch.equal(*losses)
-            for loss in losses:
-                loss.backward()
-        for (name, mine), theirs in zip(ours.named_parameters(), other.parameters(), strict=True):
-            assert mine.grad is not None
-            assert torch.equal(mine.grad, theirs.grad), name
-
-    def test_is_added_up_in_place(self) -> None:
-        """A third tensor of the table's size costs GPT-2 154 MB and more time than a block."""
-
-        def additions(loss: Tensor) -> set[str]:
-            with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as found:
-                loss.backward()
-            events = found.key_averages(group_by_input_shape=True)
-            return {e.key for e in events if e.input_shapes[:2] == [[17, 12]] * 2} & {
-                "aten::add",
-                "aten::add_",
-            }
-
-        model, ids = build(TINY), random_batch(TINY, batch=3, time=6)
-        assert additions(batch_loss(model, ids)) == {"aten::add_"}
-        model.zero_grad()
-        assert additions(self.by_linear(model, ids)) == {"aten::add"}
 
 
 class TestPadding:
