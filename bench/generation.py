@@ -118,14 +118,14 @@ def chapter_table(results: Sequence[dict[str, Any]]) -> str:
         # Turn by turn, since neighbouring turns share the machine's mood.
         seconds = {name: timing["seconds"] for name, timing in result["timings"].items()}
         amount = result["batch"] * result["new_tokens"]
-        row = [f"{result['layers']} layers, width {result['width']}, batch {result['batch']}"]
+        row = [f"{result['layers']} × {result['width']}", str(result["batch"])]
         for name in (OURS, STORED):
             pairs = zip(seconds[PEER], seconds[name], strict=True)
             ratio = statistics.median(theirs / own for theirs, own in pairs)
             row.append(f"{amount / statistics.median(seconds[name]):,.0f} ({ratio:.2f})")
         row.append(f"{amount / statistics.median(seconds[PEER]):,.0f}")
         rows.append([*row, f"{result['bound_tokens_per_second']:,}"])
-    heads = ["model", "mini_gpt", "stored for writing", "transformers", "bound"]
+    heads = ["layers × width", "batch", "mini_gpt", "stored", "transformers", "bound"]
     return harness.table(heads, rows)
 
 

@@ -268,7 +268,7 @@ def test_generation_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixtu
         assert len(result["first_token"]["mini_gpt"]["seconds"]) == 5
         assert result["bound_tokens_per_second"] > 0
     table = (tmp_path / "generation.md").read_text(encoding="utf-8")
-    assert table.count("\n| 1 layers, width 8, batch 16") == 2
+    assert table.count("\n| 1 layers, width 8, batch 16") == 1
     assert generation.chapter_table(record["results"]) in table
     assert str(tmp_path) not in capsys.readouterr().out + table
 
@@ -285,7 +285,7 @@ def test_the_table_of_generation_gives_the_medians_and_their_ratios() -> None:
     result |= {"timings": {name: {"seconds": turns} for name, turns in seconds.items()}}
     (row,) = generation.chapter_table([result]).splitlines()[2:]
     assert [cell.strip() for cell in row.strip("|").split("|")] == [
-        *("3 layers, width 12, batch 5", "50 (2.00)", "100 (4.00)"),
+        *("3 × 12", "5", "50 (2.00)", "100 (4.00)"),
         *("25", "4,321"),
     ]
 
