@@ -306,9 +306,10 @@ def choose(
 
 # %% ../book/10_sampling.ipynb #9b8d928c
 def untouched(module: nn.Module) -> bool:
-    """Whether a call does just what the class says: nothing is hooked on, no `forward` replaced."""
+    """Whether it does just what its class says: nothing is hooked on, no method replaced."""
     hooks = module._forward_pre_hooks or module._forward_hooks
-    return not hooks and "forward" not in vars(module)
+    replaced = (name for name in vars(module) if callable(getattr(type(module), name, None)))
+    return not hooks and not any(replaced)
 
 
 def plain_function(module: nn.Module) -> Callable[[Tensor], Tensor]:

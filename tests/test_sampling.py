@@ -561,6 +561,34 @@ class TestPlain:
                 Reader(model).read([[1, 2]])
                 assert len(calls) == 2 * expected, name
 
+    def test_a_replaced_method_is_honoured(self) -> None:
+        """An output head of one's own, say, as chapter 9 gives one to its patient; it was not."""
+        head = torch.randn(12, 19, generator=seeded(1))
+
+        def another_head(model: GPT) -> None:
+            model.token_embedding.logits = lambda stream: stream @ head  # type: ignore[method-assign]
+
+        def another_look_up(model: GPT) -> None:
+            model.token_embedding.forward = lambda ids: head.T[ids]  # type: ignore[method-assign]
+
+        def another_projection(model: GPT) -> None:
+            attention = model.decoder.blocks[1].attention
+            before = attention.project
+            attention.project = lambda stream, offset: before(2 * stream, offset)
+
+        def another_body(model: GPT) -> None:
+            before = model.hidden
+            model.hidden = lambda ids, caches=None: -before(ids, caches)  # type: ignore[method-assign]
+
+        for change in (another_head, another_look_up, another_projection, another_body):
+            model, ids = make_model(), [[1, 2, 3]]
+            usual = Reader(model).read(ids)
+            change(model)
+            with torch.inference_mode():
+                expected = model.token_embedding.logits(model.hidden(torch.tensor(ids)))[:, -1]
+            assert not torch.allclose(expected, usual, atol=1e-3), change.__name__
+            torch.testing.assert_close(Reader(model).read(ids), expected)
+
     def test_what_is_not_the_book_s_is_run_as_it_is(self) -> None:
         class Doubled(torch.nn.Linear):
             def forward(self, stream: Tensor) -> Tensor:
