@@ -1,9 +1,9 @@
 # Every target sets up what it needs and can be run again; `python3 tools/run.py TARGET` does the same without make.
-# ARGS are handed on: make demo ARGS="--steps 100", make notebooks ARGS=book/05_attention.ipynb
+# ARGS are handed on: make demo ARGS="--steps 100", make notebooks ARGS=book/09_attention.ipynb
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test lint wheel book pytest export notebooks gpu bench pretrain constraints clean distclean
+TARGETS := demo test quick lint wheel book pytest export notebooks gpu bench pretrain constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -14,10 +14,11 @@ help: ## list these targets
 
 demo: ## set up, train a small GPT on Shakespeare, sample from it
 test: ## set up, run every test
+quick: ## run the tests that take no more than seconds each: no chapters, no pages
 lint: ## check style, format and types
 wheel: ## run the chapters with the built wheel, outside the checkout
 book: ## render the book into build/book
-pytest: ## run the tests proper: units, chapter contract, rendered pages
+pytest: ## run the tests proper, slow ones too: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
 gpu: ## run the tests that need CUDA, write build/gpu.json

@@ -1,4 +1,4 @@
-"""The speed ladder of chapter 5: the same attention in five ways, against the context length.
+"""The ladder of the chapter on attention: the same in five ways, against the context length.
 
     python -m bench attention               writes bench/results/attention.json and .md
     python -m bench attention --quick --out FOLDER
@@ -25,8 +25,9 @@ from torch import Tensor
 
 from bench import harness
 from mini_gpt.attention import causal_attention, causal_mask
+from tools.chapters import chapter
 
-CHAPTER = Path(__file__).resolve().parent.parent / "book" / "05_attention.ipynb"
+CHAPTER = chapter("attention").notebook
 HEADS, HEAD_WIDTH = 4, 32
 LENGTHS, QUICK_LENGTHS = (128, 256, 512, 1024, 2048), (4, 8, 16)
 LOOP_LENGTHS, KERNEL_LENGTHS = (16, 32, 64, 128), (*LENGTHS, 4096, 8192)

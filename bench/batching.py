@@ -14,15 +14,19 @@ import os
 import statistics
 import tempfile
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from bench import harness
 from bench.training_step import training_step
-from mini_gpt.data import TOKEN_FILE_HEADER, BatchSource, open_token_file
-from mini_gpt.model import GPT, GPTConfig
-from mini_gpt.tokenizer import CharTokenizer, fingerprint
+from mini_gpt.characters import CharTokenizer
+from mini_gpt.config import GPTConfig
+from mini_gpt.data import BatchLoader
+from mini_gpt.model import GPT
+from mini_gpt.support.token_file import TOKEN_FILE_HEADER, VERSION, open_token_file
+from mini_gpt.support.tokenizer_file import fingerprint
 
 # The demo: layers, heads, width, context, batch.
 DEMO = (4, 4, 128, 64, 12)
@@ -31,14 +35,20 @@ TOKENIZER = CharTokenizer("abcdefghijklmnopqrstuvwxyz\n")
 
 
 def write_large_file(path: Path, tokens: int) -> None:
-    """A token file of random ids, written piece by piece: its content does not matter here."""
-    random = np.random.default_rng(0)
+    """A token file of random ids, a part at a time: its content does not matter here."""
+    random, digest = np.random.default_rng(0), sha256()
     with path.open("wb") as file:
-        digest = fingerprint(TOKENIZER).encode()
-        file.write(TOKEN_FILE_HEADER.pack(b"mini_gpt", 1, 2, tokens, digest))
+        file.seek(TOKEN_FILE_HEADER.size)
         for start in range(0, tokens, 2**24):
             some = min(2**24, tokens - start)
-            file.write(random.integers(TOKENIZER.vocab_size, size=some, dtype="<u2").tobytes())
+            part = random.integers(TOKENIZER.vocab_size, size=some, dtype="<u2").tobytes()
+            file.write(part)
+            digest.update(part)
+        file.seek(0)
+        made_by = bytes.fromhex(fingerprint(TOKENIZER))
+        file.write(
+            TOKEN_FILE_HEADER.pack(b"mini_gpt", VERSION, 2, tokens, made_by, digest.digest())
+        )
 
 
 def resident_megabytes() -> float:
@@ -48,20 +58,20 @@ def resident_megabytes() -> float:
 
 
 def memory_over_batches(
-    path: Path, order: str, batch: int, context: int, batches: int
+    path: Path, order: str, batch_size: int, context: int, batches: int
 ) -> list[float]:
     """Resident megabytes before the first batch, and after each tenth of them."""
-    source = BatchSource(
+    loader = BatchLoader(
         open_token_file(path, TOKENIZER),
-        batch=batch,
+        batch_size=batch_size,
         context_length=context,
         order="epochs" if order == "epochs" else "random",
     )
-    next(source)
+    next(loader)
     seen = [resident_megabytes()]
     for _ in range(10):
         for _ in range(batches // 10):
-            next(source)
+            next(loader)
         seen.append(resident_megabytes())
     return seen
 
@@ -70,14 +80,14 @@ def contestants(
     shape: tuple[int, ...], tokens: np.ndarray, path: Path
 ) -> dict[str, Callable[[], object]]:
     """A training step, and a batch in each of four ways."""
-    layers, heads, width, context, batch = shape
+    layers, heads, width, context, batch_size = shape
     model = GPT(GPTConfig(TOKENIZER.vocab_size, context, layers, heads, width))
-    inputs, targets = next(BatchSource(tokens, batch=batch, context_length=context))
+    inputs, targets = next(BatchLoader(tokens, batch_size=batch_size, context_length=context))
     runs: dict[str, Callable[[], object]] = {"training step": training_step(model, inputs, targets)}
     mapped = open_token_file(path, TOKENIZER)
     for place, some in (("memory", tokens), ("file", mapped)):
-        random = BatchSource(some, batch=batch, context_length=context)
-        epochs = BatchSource(some, batch=batch, context_length=context, order="epochs")
+        random = BatchLoader(some, batch_size=batch_size, context_length=context)
+        epochs = BatchLoader(some, batch_size=batch_size, context_length=context, order="epochs")
         runs[f"batch from {place}, random"] = random.__next__
         runs[f"batch from {place}, epochs"] = epochs.__next__
     return runs
@@ -87,7 +97,7 @@ def main(arguments: list[str]) -> int:
     options = harness.parser(__doc__).parse_args(arguments)
     effort = harness.prepare(options)
     shape = QUICK_DEMO if options.quick else DEMO
-    layers, heads, width, context, batch = shape
+    layers, heads, width, context, batch_size = shape
     tokens = np.random.default_rng(1).integers(
         TOKENIZER.vocab_size, size=5_000_000, dtype=np.uint16
     )
@@ -98,7 +108,7 @@ def main(arguments: list[str]) -> int:
         write_large_file(path, large)
         timings = harness.contest(contestants(shape, tokens, path), effort)
         memory = {
-            order: memory_over_batches(path, order, batch, context, batches)
+            order: memory_over_batches(path, order, batch_size, context, batches)
             for order in ("random", "epochs")
         }
         size = path.stat().st_size
@@ -112,7 +122,7 @@ def main(arguments: list[str]) -> int:
         "# Batches\n\n"
         + harness.said_of(machine, effort)
         + f"\n## Beside a training step: layers {layers}, heads {heads}, width {width}, context "
-        f"{context}, batch {batch}\n\n"
+        f"{context}, batch size {batch_size}\n\n"
         + harness.table(["work", "microseconds", "share of a step"], rows)
         + f"\n## Resident memory over {batches:,} batches from a file of {size / 1e9:.1f} GB\n\n"
         + harness.table(
@@ -125,7 +135,9 @@ def main(arguments: list[str]) -> int:
     )
     results = {
         "environment": machine,
-        "shape": dict(zip(("layers", "heads", "width", "context", "batch"), shape, strict=True)),
+        "shape": dict(
+            zip(("layers", "heads", "width", "context", "batch_size"), shape, strict=True)
+        ),
         "timings": harness.timings_as_json(timings),
         "file_bytes": size,
         "batches": batches,

@@ -6,13 +6,11 @@
 
 Both sample at temperature 1 from the whole vocabulary, with a cache, in float32, each through its
 public function: `mini_gpt.generate` and `GPT2LMHeadModel.generate`. The weights are random; time
-does not depend on them. Of mini_gpt there are two rows: as it comes, and after
-`stored_for_writing`, which is what `mini-gpt sample` does where PyTorch comes without oneDNN.
+does not depend on them.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import importlib.metadata
 import statistics
@@ -24,19 +22,20 @@ from typing import Any
 import torch
 
 from bench import harness
+from mini_gpt.characters import CharTokenizer
+from mini_gpt.config import GPTConfig
+from mini_gpt.diagnostics import count_parameters
+from mini_gpt.generation import generate
 from mini_gpt.gpt2 import from_gpt2_names
-from mini_gpt.layout import stored_for_writing
-from mini_gpt.model import GPT, GPTConfig, count_parameters
-from mini_gpt.sampling import SampleConfig, generate
-from mini_gpt.tokenizer import CharTokenizer
+from mini_gpt.model import GPT
+from mini_gpt.sampling import SampleConfig
 
 # Layers, heads, width, context, vocabulary; prompt and new tokens.
 SHAPES = ((4, 4, 128, 256, 84, 8, 192), (6, 6, 384, 256, 84, 8, 64))
 GPT2_SHAPE = (12, 12, 768, 1024, 50_257, 8, 24)
 QUICK_SHAPES = ((1, 2, 8, 16, 11, 3, 5),)
 BATCHES = (1, 16)
-OURS, STORED = "mini_gpt", "mini_gpt, stored for writing"
-PEER = "transformers generate"
+OURS, PEER = "mini_gpt", "transformers generate"
 # Prompt for the time to the first token, as a share of the context (512 of GPT-2's 1024).
 LONG_PROMPT = 0.5
 
@@ -80,14 +79,9 @@ def contestants(
     ids = torch.randint(vocabulary, (1, prompt), generator=torch.Generator().manual_seed(1))
     text, rows = tokenizer.decode(ids[0].tolist()), ids.expand(batch, -1).contiguous()
 
-    writing = stored_for_writing(copy.deepcopy(ours))
-
-    def run_ours(temperature: float = 1.0, model: GPT = ours) -> list[list[int]]:
+    def run_ours(temperature: float = 1.0) -> list[list[int]]:
         settings = SampleConfig(max_new_tokens=new, temperature=temperature)
-        return [result.ids for result in generate(model, tokenizer, [text] * batch, settings)]
-
-    def run_stored() -> list[list[int]]:
-        return run_ours(model=writing)
+        return [result.ids for result in generate(ours, tokenizer, [text] * batch, settings)]
 
     def run_theirs(sample: bool = True) -> list[list[int]]:
         found = theirs.generate(
@@ -102,37 +96,34 @@ def contestants(
 
     if run_ours(temperature=0.0) != run_theirs(sample=False):
         raise RuntimeError(f"greedy texts differ at {tuple(shape)}, batch {batch}")
-    if run_ours(temperature=0.0, model=writing) != run_ours(temperature=0.0):
-        raise RuntimeError(f"the layout of the weights changes the text at {tuple(shape)}")
-    return {OURS: run_ours, STORED: run_stored, PEER: run_theirs}
+    return {OURS: run_ours, PEER: run_theirs}
 
 
 def chapter_table(results: Sequence[dict[str, Any]]) -> str:
-    """The table of chapter 10: tokens per second, and how many times those of the peer.
+    """The table that the chapter shows: tokens per second, and how many times those of the peer.
 
     Args:
         results: What the JSON holds under that name.
     """
     rows = []
     for result in results:
-        # Turn by turn, since neighbouring turns share the machine's mood.
+        # Turn by turn, since neighboring turns share the machine's mood.
         seconds = {name: timing["seconds"] for name, timing in result["timings"].items()}
         amount = result["batch"] * result["new_tokens"]
+        pairs = zip(seconds[PEER], seconds[OURS], strict=True)
+        ratio = statistics.median(theirs / own for theirs, own in pairs)
+        ours, theirs = (amount / statistics.median(seconds[name]) for name in (OURS, PEER))
         row = [f"{result['layers']} × {result['width']}", str(result["batch"])]
-        for name in (OURS, STORED):
-            pairs = zip(seconds[PEER], seconds[name], strict=True)
-            ratio = statistics.median(theirs / own for theirs, own in pairs)
-            row.append(f"{amount / statistics.median(seconds[name]):,.0f} ({ratio:.2f})")
-        row.append(f"{amount / statistics.median(seconds[PEER]):,.0f}")
+        row += [f"{ours:,.0f} ({ratio:.2f})", f"{theirs:,.0f}"]
         rows.append([*row, f"{result['bound_tokens_per_second']:,}"])
-    heads = ["layers × width", "batch", "mini_gpt", "stored", "transformers", "bound"]
+    heads = ["layers × width", "batch", "mini_gpt", "transformers", "bound"]
     return harness.table(heads, rows)
 
 
 def measure(
     shape: tuple[int, ...], batch: int, effort: harness.Effort, bandwidth: float
 ) -> dict[str, Any]:
-    """Tokens per second of all, and seconds to the first token after a long prompt."""
+    """Tokens per second of both, and seconds to the first token after a long prompt."""
     *model_shape, prompt, new = shape
     layers, heads, width, context, vocabulary = model_shape
     runs = contestants(model_shape, batch, prompt, new)
@@ -141,7 +132,7 @@ def measure(
     firsts = contestants(model_shape, batch, long, 1)
     # Fewer turns: with 16 long prompts at GPT-2's size, one takes a good part of a minute.
     fewer = dataclasses.replace(effort, rounds=5, warm_up=1)
-    first = harness.contest({name: firsts[name] for name in (OURS, PEER)}, fewer)
+    first = harness.contest(firsts, fewer)
     with torch.device("meta"):
         parameters = count_parameters(GPT(GPTConfig(vocabulary, context, layers, heads, width)))
     return {

@@ -181,7 +181,7 @@ def speed_rows(
     rows = []
     for name, timing in timings.items():
         slowest, fastest = amount / max(timing.seconds), amount / min(timing.seconds)
-        # Turn by turn, since neighbouring turns share the machine's mood.
+        # Turn by turn, since neighboring turns share the machine's mood.
         pairs = zip(timing.seconds, timings[reference].seconds, strict=True)
         ratio = statistics.median(theirs / own for theirs, own in pairs)
         rows.append(

@@ -7,9 +7,9 @@
 
 Both train a GPT of the same layers, heads, width and context on the first nine tenths of the text,
 and are measured on the whole last tenth. A run ends when its validation loss is at most the target.
-The clock runs while steps are taken: drawing the batch, forward, backward, clipping, optimisers.
+The clock runs while steps are taken: drawing the batch, forward, backward, clipping, optimizers.
 It stands still while the loss is measured, as one measures as often as one likes, and it starts
-after the model and its optimiser are built.
+after the model and its optimizer are built.
 """
 
 from __future__ import annotations
@@ -26,10 +26,14 @@ import numpy as np
 import torch
 
 from bench import harness
-from mini_gpt.data import load_corpus, split_tokens
-from mini_gpt.model import GPT, GPTConfig, count_parameters
-from mini_gpt.tokenizer import CharTokenizer
-from mini_gpt.training import Stepper, TrainConfig, evaluate
+from mini_gpt.characters import CharTokenizer
+from mini_gpt.config import GPTConfig
+from mini_gpt.data import train_val_split
+from mini_gpt.diagnostics import count_parameters
+from mini_gpt.loss import evaluate
+from mini_gpt.model import GPT
+from mini_gpt.support.corpus import load_corpus
+from mini_gpt.trainer import Stepper, TrainConfig
 
 SHAPE: dict[str, Any] = {"layers": 4, "heads": 4, "width": 128, "context_length": 64}
 QUICK_SHAPE: dict[str, Any] = {"layers": 1, "heads": 2, "width": 16, "context_length": 8}
@@ -46,15 +50,15 @@ class Recipe:
         said: The recipe in words, for the table.
         model: Fields of `GPTConfig` beyond the shape.
         config: Settings of the training; its seed is replaced.
-        first_look: Steps before the first measurement of the loss.
-        look_every: Steps between two of the others.
+        first_eval: Steps before the first measurement of the loss.
+        eval_every: Steps between two of the others.
     """
 
     said: str
     model: dict[str, Any]
     config: TrainConfig
-    first_look: int
-    look_every: int
+    first_eval: int
+    eval_every: int
 
 
 RECIPES = {
@@ -64,19 +68,19 @@ RECIPES = {
         {"bias": False},  # as nanoGPT's train.py has it by default, and its character recipe too
         TrainConfig(
             steps=2000,
-            batch=12,
+            batch_size=12,
             learning_rate=1e-3,
-            final_learning_rate=1e-4,
+            min_lr=1e-4,
             warmup_steps=100,
             weight_decay=0.1,
             beta1=0.9,
             beta2=0.99,
-            clip=1.0,
+            max_grad_norm=1.0,
             device="cpu",
             precision="float32",
         ),
-        first_look=1400,
-        look_every=50,
+        first_eval=1400,
+        eval_every=50,
     ),
     "mini_gpt": Recipe(
         "rotary positions, Muon (4e-2, momentum 0.8) for the blocks' matrices and AdamW (8e-2, "
@@ -85,23 +89,23 @@ RECIPES = {
         {"position": "rotary"},
         TrainConfig(
             steps=200,
-            batch=12,
-            optimiser="muon",
+            batch_size=12,
+            optimizer="muon",
             learning_rate=8e-2,
             muon_learning_rate=4e-2,
-            final_learning_rate=0.0,
-            schedule="hold",
+            min_lr=0.0,
+            schedule="wsd",
             warmup_steps=15,
             decay_steps=185,
             weight_decay=0.0,
             beta1=0.8,
             beta2=0.99,
-            clip=1.0,
+            max_grad_norm=1.0,
             device="cpu",
             precision="float32",
         ),
-        first_look=100,
-        look_every=10,
+        first_eval=100,
+        eval_every=10,
     ),
 }
 
@@ -129,7 +133,7 @@ def train_to(
     seconds, processor, loss = 0.0, 0.0, float("inf")
     with harness.collector_off():
         while loss > target and stepper.steps_done < recipe.config.steps:
-            count = recipe.look_every if curve else recipe.first_look
+            count = recipe.eval_every if curve else recipe.first_eval
             count = min(count, recipe.config.steps - stepper.steps_done)
             start, busy = time.perf_counter(), time.process_time()
             for _ in range(count):
@@ -201,7 +205,7 @@ def main(arguments: list[str] | None = None) -> int:
         text, shape = QUICK_TEXT, QUICK_SHAPE
         small: dict[str, Any] = {
             "steps": 60,
-            "batch": 4,
+            "batch_size": 4,
             "warmup_steps": 5,
             "decay_steps": 50,
             "learning_rate": 1e-2,
@@ -209,14 +213,14 @@ def main(arguments: list[str] | None = None) -> int:
         }
         recipes = {
             name: replace(
-                recipe, config=replace(recipe.config, **small), first_look=20, look_every=20
+                recipe, config=replace(recipe.config, **small), first_eval=20, eval_every=20
             )
             for name, recipe in RECIPES.items()
         }
     text = text or load_corpus(options.corpus)
     tokenizer = CharTokenizer.train(text)
     tokens = np.array(tokenizer.encode(text), dtype=np.uint16)
-    training, validation = split_tokens(tokens, 0.1)
+    training, validation = train_val_split(tokens, 0.1)
     machine = harness.environment()
     runs: list[dict[str, Any]] = []
     for seed in options.seeds:
@@ -242,7 +246,7 @@ def main(arguments: list[str] | None = None) -> int:
         f"{size[0].upper()}{size[1:]}. Time spent measuring the loss does not count; all else "
         "in a step does. The loss is measured every "
         + " and every ".join(
-            f"{recipe.look_every} steps from {recipe.first_look:,} on ({name})"
+            f"{recipe.eval_every} steps from {recipe.first_eval:,} on ({name})"
             for name, recipe in recipes.items()
         )
         + ".\n",

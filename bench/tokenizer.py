@@ -20,8 +20,9 @@ import tokenizers
 from tokenizers import models, pre_tokenizers, trainers
 
 from bench import harness
-from mini_gpt.corpus import gpt2_vocabulary_files, shakespeare_documents
-from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer, CharTokenizer, Tokenizer
+from mini_gpt.characters import CharTokenizer, Tokenizer
+from mini_gpt.support.downloads import gpt2_vocabulary_files, shakespeare_documents
+from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
 
 VOCABULARY = 4_096
 QUICK_VOCABULARY = 300
@@ -66,12 +67,12 @@ def same_quality(text: str, size: int, held_out: str) -> dict[str, float]:
 
 def encoding(text: str) -> dict[str, Callable[[], object]]:
     """One run of each encoder with GPT-2's vocabulary; refuses contestants whose ids differ."""
-    slow, fast = BPETokenizer.gpt2(), BPETokenizer.gpt2()
-    slow.fast, fast.fast = False, True
+    tokens = BPETokenizer.gpt2().tokens
+    slow, fast = BPETokenizer(tokens, fast=False), BPETokenizer(tokens, fast=True)
     engine = tiktoken.Encoding(
         "gpt2",
         pat_str=GPT2_PATTERN,
-        mergeable_ranks={token: id for id, token in enumerate(slow.tokens)},
+        mergeable_ranks={token: id for id, token in enumerate(tokens)},
         special_tokens={},
     )
     vocabulary, merges = gpt2_vocabulary_files()
@@ -84,7 +85,7 @@ def encoding(text: str) -> dict[str, Callable[[], object]]:
     theirs.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
 
     def in_python() -> list[int]:
-        slow._known_pieces.cache_clear()
+        slow._memory.clear()
         return slow.encode(text)
 
     def in_rust() -> list[int]:
@@ -121,7 +122,7 @@ def sizes_and_speeds(
     def run_of(tokenizer: Tokenizer) -> Callable[[], object]:
         def run() -> object:
             if isinstance(tokenizer, BPETokenizer):
-                tokenizer._known_pieces.cache_clear()
+                tokenizer._memory.clear()
             return tokenizer.encode(held_out)
 
         return run
@@ -142,7 +143,7 @@ def sizes_and_speeds(
 
 
 def chapter_table(rows: list[dict[str, object]]) -> str:
-    """The table that chapter 1 shows."""
+    """The table that the chapter shows."""
     return harness.table(
         ["tokenizer", "bytes per token", "MB/s in Python"],
         [

@@ -6,10 +6,10 @@
     python -m bench training_step --quick --out FOLDER
 
 A step is forward, cross-entropy, backward and an AdamW update, in float32, without dropout, with
-the same batch, the same optimiser and the same number of threads for all. The peers are used as
+the same batch, the same optimizer and the same number of threads for all. The peers are used as
 they come, through their public classes. One that is not installed is left out, and named. On a
 processor with bfloat16 instructions, mini_gpt also has a row with matrix products in bfloat16;
-weights, gradients and optimiser stay in float32. One more row of its own is through
+weights, gradients and optimizer stay in float32. One more row of its own is through
 `torch.compile`, as `compile=True` does it in training. With `--compiled`, every model, the peers'
 too, is compiled. The first step, which includes the compiling, is timed apart.
 """
@@ -30,8 +30,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import harness
-from mini_gpt.model import GPT, GPTConfig, count_parameters, flops_per_token
-from mini_gpt.training import TrainConfig, autocast, make_optimiser
+from mini_gpt.config import GPTConfig
+from mini_gpt.diagnostics import count_parameters, flops_per_token
+from mini_gpt.model import GPT
+from mini_gpt.optimizer import OptimizerConfig, make_adamw
+from mini_gpt.support.device import autocast
 
 # Layers, heads, width, context, batch, vocabulary.
 SHAPES = ((4, 4, 128, 64, 12, 65), (6, 6, 384, 256, 4, 65), (12, 12, 768, 256, 1, 50_257))
@@ -131,19 +134,19 @@ def installed() -> tuple[dict[str, str], list[str]]:
 def training_step(
     model: nn.Module, inputs: Tensor, targets: Tensor, precision: str = "float32"
 ) -> Callable[[], float]:
-    """One optimiser step on always the same batch; returns its loss, which also waits for it."""
+    """One optimizer step on always the same batch; returns its loss, which also waits for it."""
     model.train()
     # Its own settings for every contestant would compare settings; so all get ours.
-    optimiser = make_optimiser(model, TrainConfig(learning_rate=1e-3))
+    optimizer = make_adamw(model, OptimizerConfig(learning_rate=1e-3))
 
     def step() -> float:
         with autocast(inputs.device, precision):
             output = model(inputs)
             logits = output if isinstance(output, Tensor) else output.logits
             loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return loss.item()
 
     return step

@@ -7,13 +7,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
+from chapters import ROOT, Chapter
 
-ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
 STRICT = ["--all", "-W", "-n", "--keep-going"]  # all pages anew; a warning is an error
 
@@ -56,39 +55,17 @@ def book() -> Built:
     return build(ROOT, ROOT / "build" / "book", os.environ)
 
 
-def documents() -> list[str]:
-    """The pages that `_toc.yml` names, in reading order: `book/index`, `book/01_tokens`, ..."""
-    return list(named(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
-
-
-def named(contents: Any) -> Iterator[str]:
-    """The pages in a part of a table of contents."""
-    if isinstance(contents, list):
-        for entry in contents:
-            yield from named(entry)
-    elif isinstance(contents, dict):
-        for key, value in contents.items():
-            yield from [value] if key in ("root", "file") else named(value)
-
-
-def chapters() -> list[str]:
-    """The pages that are chapters: those that have a notebook."""
-    return [name for name in documents() if (ROOT / f"{name}.ipynb").is_file()]
-
-
-def code_cells(chapter: str) -> list[dict[str, Any]]:
+def code_cells(chapter: Chapter) -> list[dict[str, Any]]:
     """The code cells of a chapter, as its notebook stores them, `source` joined."""
-    notebook = json.loads((ROOT / f"{chapter}.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads(chapter.notebook.read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     return [{**cell, "source": "".join(cell["source"])} for cell in cells]
 
 
-def exported_cells(chapter: str) -> int:
-    """How many cells of a chapter nbdev exports."""
-    return sum(cell["source"].startswith("#| export") for cell in code_cells(chapter))
-
-
-def module(chapter: str) -> str:
-    """The module that a chapter exports to, such as `mini_gpt.attention`."""
-    [cell] = [cell for cell in code_cells(chapter) if cell["source"].startswith("#| default_exp")]
-    return f"mini_gpt.{cell['source'].split()[2]}"
+def exported_cells(chapter: Chapter) -> int:
+    """How many cells of a chapter nbdev exports and readers see."""
+    return sum(
+        cell["source"].startswith("#| export")
+        and "remove-cell" not in cell["metadata"].get("tags", [])
+        for cell in code_cells(chapter)
+    )

@@ -1,56 +1,51 @@
-"""The chapter contract: what every notebook of the book promises, checked."""
+"""The chapter contract: what every chapter promises, checked. The chapters: _toc.yml."""
 
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import io
 import json
 import re
 import shutil
-import subprocess
 import sys
 import types
 import urllib.parse
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
+import chapters as toc
+import export
 import nbformat
+import notebooks
 import pytest
+import yaml
+from chapters import Chapter
+
+from sources import imported, modules, reached, without_magics
 
 ROOT = Path(__file__).resolve().parent.parent
-BOOK = ROOT / "book"
-# Reading order is import order (the map in the README).
-MODULES = {
-    "01_tokens": "tokenizer",
-    "02_data": "data",
-    "03_embeddings": "embedding",
-    "04_positions": "position",
-    "05_attention": "attention",
-    "06_decoder": "decoder",
-    "07_gpt": "model",
-    "08_gpt2": "gpt2",
-    "09_training": "training",
-    "10_sampling": "sampling",
-}
-# Written by hand, below the chapters: they may be used from any of them.
-HAND_WRITTEN = {"files", "corpus", "figures", "checks", "runtime", "interchange"}
-HAND_WRITTEN |= {"checkpoints", "parallel", "layout"}
+PACKAGE = ROOT / "mini_gpt"
+CHAPTERS = toc.chapters()
 MACHINE_PATH = re.compile(
     r"(?<![\w.])/(?:home|root|Users|work|tmp|var|usr|opt|content|mnt)/\w|\b[A-Z]:\\\\?\w"
 )
+LONGEST_MODULE, LONGEST_EXPORT, LONGEST_CELL, WIDEST = 320, 60, 45, 88
+FIRST_WITH_SHIPPED_MODEL = toc.chapter("gpt2").number  # from here on `from mini_gpt import ...`
+
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
 
 
-def notebooks() -> list[Path]:
-    return sorted(BOOK.glob("*.ipynb"))
+@functools.cache
+def load(chapter: Chapter) -> nbformat.NotebookNode:
+    return nbformat.read(chapter.notebook, as_version=4)
 
 
-def load(stem: str) -> nbformat.NotebookNode:
-    return nbformat.read(BOOK / f"{stem}.ipynb", as_version=4)
-
-
-def code_cells(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
-    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+def code_cells(chapter: Chapter) -> list[nbformat.NotebookNode]:
+    return [cell for cell in load(chapter).cells if cell.cell_type == "code"]
 
 
 def tags(cell: nbformat.NotebookNode) -> list[str]:
@@ -63,7 +58,8 @@ def printed(cell: nbformat.NotebookNode) -> str:
 
 def code_lines(source: str) -> int:
     """Lines of code in a cell: without empty lines, comments and docstrings."""
-    lines = [line for line in source.splitlines() if line.strip() and line.lstrip()[0] not in "#%"]
+    source = without_magics(source)
+    lines = [line for line in source.splitlines() if line.strip() and line.lstrip()[0] != "#"]
     documented = ast.Module, ast.ClassDef, ast.FunctionDef
     docstrings = [
         ast.get_docstring(node, clean=False) or ""
@@ -73,43 +69,83 @@ def code_lines(source: str) -> int:
     return len(lines) - sum(len(text.splitlines()) for text in docstrings)
 
 
-def test_the_chapters_are_those_of_the_map() -> None:
-    stems = [path.stem for path in notebooks() if path.stem != "index"]
-    assert stems == sorted(MODULES)
+class TestList:
+    """`_toc.yml` and the files agree."""
+
+    def test_it_reads_as_yaml_reads_it(self) -> None:
+        def walk(contents: object) -> Iterator[tuple[str, str]]:
+            for entry in contents if isinstance(contents, list) else [contents]:
+                for key, value in entry.items():
+                    if isinstance(value, list):
+                        yield from walk(value)
+                    elif key in ("root", "file", "caption"):
+                        yield key, value
+
+        whole = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+        assert toc.contents() == list(walk(whole))
+
+    def test_it_has_four_parts_counted_through(self) -> None:
+        parts = list(dict.fromkeys(chapter.part for chapter in CHAPTERS))
+        assert parts[:4] == ["Text", "Model", "Training", "Writing"]
+        assert [chapter.number for chapter in CHAPTERS] == list(range(1, len(CHAPTERS) + 1))
+        whole = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+        numbered = {part["caption"] for part in whole["parts"] if part.get("numbered")}
+        assert numbered == set(parts)
+
+    def test_a_chapter_is_found_by_its_stem(self, tmp_path: Path) -> None:
+        text = "root: book/index\nparts:\n- caption: One # a comment\n  chapters:\n"
+        text += "  - file: book/01_first\n  - file: 'book/02_second_one'\n  - file: book/notes\n"
+        (tmp_path / "_toc.yml").write_text(text, encoding="utf-8")
+        first, second = toc.chapters(tmp_path)
+        assert (first.number, first.stem, first.part) == (1, "first", "One")
+        assert second == toc.chapter("second_one", tmp_path)
+        assert second.page == "book/02_second_one"
+        assert second.module == "mini_gpt.second_one"
+        pages = ["book/index", "book/01_first", "book/02_second_one", "book/notes"]
+        assert toc.pages(tmp_path) == pages
+        with pytest.raises(ValueError, match=r"no chapter has the stem 'third'; see _toc\.yml"):
+            toc.chapter("third", tmp_path)
+
+    def test_no_chapter_is_left_out(self) -> None:
+        found = set((ROOT / "book").glob("*.ipynb"))
+        assert found == {chapter.notebook for chapter in CHAPTERS}
+
+    def test_the_package_has_the_chapters_modules_and_no_others(self) -> None:
+        by_hand = {"__init__", "__main__"}
+        found = {path.stem for path in PACKAGE.glob("*.py")} - by_hand
+        assert found == {chapter.stem for chapter in CHAPTERS}
+        checks = {path.stem for path in (PACKAGE / "checks").glob("*.py")}
+        assert checks - {"__init__", "report"} == found
+
+    @each_chapter
+    def test_a_chapters_files_have_one_stem(self, chapter: Chapter) -> None:
+        for path in (chapter.notebook, chapter.source, chapter.checks, chapter.tests):
+            assert path.is_file(), f"{path.relative_to(ROOT)} is missing"
 
 
-@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
-class TestEveryNotebook:
-    def test_was_executed_once_from_top_to_bottom(self, path: Path) -> None:
-        cells = code_cells(load(path.stem))
+@each_chapter
+class TestNotebook:
+    def test_was_executed_once_from_top_to_bottom(self, chapter: Chapter) -> None:
+        cells = code_cells(chapter)
         assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
 
-    def test_stores_no_error_no_warning_and_no_path_of_some_machine(self, path: Path) -> None:
-        for cell in code_cells(load(path.stem)):
+    def test_stores_no_error_no_warning_and_no_path_of_some_machine(self, chapter: Chapter) -> None:
+        for cell in code_cells(chapter):
             for output in cell.outputs:
                 assert output.output_type != "error", cell.source
                 assert output.get("name") != "stderr", (
                     f"{cell.source}\nwrote to stderr: {output.text}"
                 )
-                text = json.dumps(
-                    {
-                        **output,
-                        "data": {
-                            k: v for k, v in output.get("data", {}).items() if "image" not in k
-                        },
-                    }
-                )
-                assert not MACHINE_PATH.search(text), (
+                data = output.get("data", {})
+                shown = {kind: value for kind, value in data.items() if "image" not in kind}
+                assert not MACHINE_PATH.search(json.dumps({**output, "data": shown})), (
                     f"a path of some machine in the output of\n{cell.source}"
                 )
 
-    def test_describes_every_picture(self, path: Path) -> None:
-        for cell in code_cells(load(path.stem)):
-            pictures = [
-                o
-                for o in cell.outputs
-                if any(kind.startswith("image/") for kind in o.get("data", {}))
-            ]
+    def test_describes_every_picture(self, chapter: Chapter) -> None:
+        for cell in code_cells(chapter):
+            kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+            pictures = [kind for kind in kinds if kind.startswith("image/")]
             if pictures:
                 alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
                 assert len(alt.split()) >= 5, (
@@ -119,70 +155,85 @@ class TestEveryNotebook:
                     f"one picture a cell, so that each has its description:\n{cell.source}"
                 )
 
-    def test_is_stored_clean(self, path: Path) -> None:
-        tool = [sys.executable, str(ROOT / "tools" / "notebooks.py"), "--check", str(path)]
-        result = subprocess.run(tool, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout + result.stderr
+    def test_shows_a_picture(self, chapter: Chapter) -> None:
+        outputs = [output for cell in code_cells(chapter) for output in cell.outputs]
+        assert any("image/png" in output.get("data", {}) for output in outputs)
 
-    def test_names_no_repository_address_but_the_books(self, path: Path) -> None:
-        address = re.search(
-            r"^\s+url:\s*(\S+)", (ROOT / "_config.yml").read_text(encoding="utf-8"), re.M
-        )
-        assert address
-        text = path.read_text(encoding="utf-8")
+    def test_is_stored_clean(self, chapter: Chapter) -> None:
+        assert notebooks.check(chapter.notebook) is None
+
+    def test_names_no_repository_address_but_the_books(self, chapter: Chapter) -> None:
+        config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+        text = chapter.notebook.read_text(encoding="utf-8")
         for found in re.findall(
             r"(?:github\.com|githubusercontent\.com|colab\.research\.google\.com)/[\w./-]+", text
         ):
-            assert found in address[1], (
-                f"{path.name} names {found}; the address stands in _config.yml only"
+            assert found in config["repository"]["url"], (
+                f"{chapter.name} names {found}; the address stands in _config.yml only"
             )
 
-    def test_says_why_an_output_may_differ(self, path: Path) -> None:
+    def test_says_why_an_output_may_differ(self, chapter: Chapter) -> None:
         """A cell whose output is not compared asserts the property that the prose relies on."""
-        for cell in code_cells(load(path.stem)):
+        for cell in code_cells(chapter):
             if "nbval-ignore-output" in tags(cell):
                 assert "assert " in cell.source, (
                     f"nothing is asserted by the uncompared cell\n{cell.source}"
                 )
 
-    def test_cells_are_short(self, path: Path) -> None:
-        for cell in code_cells(load(path.stem)):
-            lines, limit = code_lines(cell.source), 100 if "#| export" in cell.source else 45
-            assert lines <= limit, f"{lines} lines of code in the cell\n{cell.source[:200]}"
+    def test_cells_are_short_and_narrow(self, chapter: Chapter) -> None:
+        for cell in code_cells(chapter):
+            excused = re.search(r"^\s*# Long because ", cell.source, re.MULTILINE)
+            limit = LONGEST_EXPORT if cell.source.startswith("#| export") else LONGEST_CELL
+            lines = code_lines(cell.source)
+            assert lines <= limit or excused, f"{lines} lines of code in\n{cell.source[:200]}"
+            for line in cell.source.splitlines():
+                assert len(line) <= WIDEST, f"{len(line)} columns, which a page cuts off: {line}"
 
 
-@pytest.mark.parametrize("stem", MODULES)
-class TestEveryChapter:
-    def test_opens_with_its_title_and_its_cost(self, stem: str) -> None:
-        first = load(stem).cells[0]
-        assert first.cell_type == "markdown"
-        assert re.match(r"# \w", first.source)
-        assert "**Cost.**" in first.source
+@each_chapter
+class TestChapter:
+    def test_opens_with_its_title_and_its_cost(self, chapter: Chapter) -> None:
+        assert re.match(r"# \w", chapter.opening())
+        assert "**Cost.**" in chapter.opening()
+        assert "TODO" not in chapter.opening()
 
-    def test_has_the_same_hidden_setup_cell(self, stem: str) -> None:
-        cell = load(stem).cells[1]
-        assert cell.source == load("01_tokens").cells[1].source
+    def test_its_first_sentence_is_the_docstring_of_its_module(self, chapter: Chapter) -> None:
+        documented = ast.get_docstring(ast.parse(chapter.source.read_text(encoding="utf-8")))
+        assert " ".join((documented or "").split()) == " ".join(chapter.sentence().split())
+        assert len(chapter.sentence().split()) >= 4
+        assert chapter.sentence().endswith(".")
+
+    def test_has_the_same_hidden_setup_cell(self, chapter: Chapter) -> None:
+        cell = load(chapter).cells[1]
+        assert cell.source == load(CHAPTERS[0]).cells[1].source
         assert {"setup", "remove-cell"} <= set(tags(cell))
 
-    def test_exports_the_module_of_the_map(self, stem: str) -> None:
-        cells = code_cells(load(stem))
+    def test_exports_the_module_of_its_stem(self, chapter: Chapter) -> None:
+        cells = code_cells(chapter)
         declared = [cell for cell in cells if cell.source.startswith("#| default_exp")]
-        assert [cell.source.split() for cell in declared] == [["#|", "default_exp", MODULES[stem]]]
+        assert [cell.source.split() for cell in declared] == [["#|", "default_exp", chapter.stem]]
         assert "remove-cell" in tags(declared[0])
         assert sum(cell.source.startswith("#| export") for cell in cells) >= 2
 
-    def test_proves_what_it_says(self, stem: str) -> None:
+    def test_its_module_is_short(self, chapter: Chapter) -> None:
+        """Without what the export adds: the list of names, and a mark where each cell begins."""
+        text = chapter.source.read_text(encoding="utf-8")
+        text = re.sub(r"^__all__ = \[.*?\]\n", "", text, flags=re.MULTILINE | re.DOTALL)
+        lines = [line for line in text.splitlines() if not line.startswith("# %% ")]
+        assert len(lines) <= LONGEST_MODULE, f"{chapter.source.name} has {len(lines)} lines"
+
+    def test_proves_what_it_says(self, chapter: Chapter) -> None:
         ordinary = [
-            c
-            for c in code_cells(load(stem))
-            if not c.source.startswith("#| export") and "exercise" not in tags(c)
+            cell
+            for cell in code_cells(chapter)
+            if not cell.source.startswith("#| export") and "exercise" not in tags(cell)
         ]
         assert sum("assert" in cell.source for cell in ordinary) >= 4
 
-    def test_has_its_parts_in_order(self, stem: str) -> None:
+    def test_has_its_parts_in_order(self, chapter: Chapter) -> None:
         headings = [
             line.removeprefix("## ").strip()
-            for cell in load(stem).cells
+            for cell in load(chapter).cells
             if cell.cell_type == "markdown"
             for line in cell.source.splitlines()
             if line.startswith("## ")
@@ -196,31 +247,24 @@ class TestEveryChapter:
         assert headings[-1] == "Recap"
         assert len(headings) >= 6, "too few steps"
 
-    def test_exercises_have_a_stub_a_check_and_a_folded_solution(self, stem: str) -> None:
-        notebook = load(stem)
-        prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    def test_exercises_have_a_stub_a_check_and_a_folded_solution(self, chapter: Chapter) -> None:
+        cells = load(chapter).cells
+        prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         exercises = re.findall(r"^```\{exercise-start\}.*\n:label: (\S+)", prose, re.M)
         solutions = re.findall(r"^```\{solution-start\} (\S+)\n:class: dropdown", prose, re.M)
-        assert exercises
+        assert len(exercises) >= 2
         assert solutions == exercises
-        stubs = [cell for cell in code_cells(notebook) if "exercise" in tags(cell)]
-        solved = [cell for cell in code_cells(notebook) if "solution" in tags(cell)]
+        stubs = [cell for cell in code_cells(chapter) if "exercise" in tags(cell)]
+        solved = [cell for cell in code_cells(chapter) if "solution" in tags(cell)]
         assert len(stubs) == len(solved) == len(exercises)
-        for cell in stubs:
-            assert "checks." in cell.source
-            assert printed(cell).startswith("not yet: "), cell.source
-        for cell in solved:
-            assert "checks." in cell.source
-            assert printed(cell).startswith("correct: "), cell.source
+        for cell, said in [(stub, "not yet: ") for stub in stubs] + [
+            (solution, "correct: ") for solution in solved
+        ]:
+            assert f"checks.{chapter.stem}." in cell.source, cell.source
+            assert printed(cell).startswith(said), cell.source
 
-    def test_shows_a_picture(self, stem: str) -> None:
-        cells = code_cells(load(stem))
-        assert any(
-            "image/png" in output.get("data", {}) for cell in cells for output in cell.outputs
-        )
-
-    def test_exported_names_are_documented(self, stem: str) -> None:
-        module = importlib.import_module(f"mini_gpt.{MODULES[stem]}")
+    def test_exported_names_are_documented(self, chapter: Chapter) -> None:
+        module = importlib.import_module(chapter.module)
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isfunction(thing) or inspect.isclass(thing):
@@ -234,44 +278,91 @@ class TestEveryChapter:
                     ):
                         assert inspect.getdoc(method), f"{name}.{method_name} has no docstring"
 
-    def test_imports_earlier_chapters_only(self, stem: str) -> None:
-        path = ROOT / "mini_gpt" / f"{MODULES[stem]}.py"
-        order = list(MODULES.values())
-        earlier = set(order[: order.index(MODULES[stem])])
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (
-                node.level or (node.module or "").startswith("mini_gpt")
-            ):
-                imported = (node.module or "").removeprefix("mini_gpt.").split(".")[0]
-                assert imported in earlier | HAND_WRITTEN, (
-                    f"{path.name} imports {imported}, which comes later"
-                )
+
+# ---- the order of imports is the order of reading ------------------------------------------------
 
 
+NUMBERS = {chapter.module: chapter.number for chapter in CHAPTERS}
+
+
+def later(names: frozenset[str] | set[str], number: int) -> list[str]:
+    """Those of these modules that belong to chapters from this number on."""
+    return sorted(name for name in names if NUMBERS.get(name, 0) >= number)
+
+
+class TestImports:
+    @pytest.mark.parametrize("name", sorted(modules()))
+    def test_no_module_reaches_itself(self, name: str) -> None:
+        assert name not in reached(name)
+
+    @pytest.mark.parametrize("name", sorted(modules()))
+    def test_none_imports_the_package_as_a_whole(self, name: str) -> None:
+        """For that would be an import of every chapter."""
+        taken = imported(modules()[name].read_text(encoding="utf-8"), name)
+        allowed = {"checks", "support", "commands", "__version__"}
+        assert not [n for module, n in taken if module == "mini_gpt" and n not in allowed]
+
+    @each_chapter
+    def test_a_module_needs_earlier_chapters_only(self, chapter: Chapter) -> None:
+        assert later(reached(chapter.module), chapter.number) == []
+
+    @each_chapter
+    def test_a_chapters_checks_need_no_later_chapter(self, chapter: Chapter) -> None:
+        assert later(reached(f"mini_gpt.checks.{chapter.stem}"), chapter.number + 1) == []
+
+    @each_chapter
+    def test_a_chapters_cells_need_no_later_chapter(self, chapter: Chapter) -> None:
+        known = modules()
+        for cell in code_cells(chapter):
+            for module, name in imported(without_magics(cell.source)):
+                if module == "mini_gpt" and name in ("checks", "support", ""):
+                    continue
+                if module == "mini_gpt" and f"mini_gpt.{name}" not in known:
+                    assert chapter.number >= FIRST_WITH_SHIPPED_MODEL, (
+                        f"import {name} from the module that a chapter before this one exports"
+                    )
+                    continue
+                found = {module, f"{module}.{name}"} & known.keys()
+                assert found, f"mini_gpt has no {module}.{name}"
+                for one in found:
+                    needed = {one} | reached(one)
+                    assert later(needed, chapter.number + 1) == [], (
+                        f"{chapter.name} imports {one}, which needs a later chapter:\n{cell.source}"
+                    )
+
+    def test_the_order_is_one_that_could_be_broken(self) -> None:
+        """The test of the tests: chapters do import each other, and support reaches chapters."""
+        assert "mini_gpt.attention" in reached("mini_gpt.model")
+        assert later(reached("mini_gpt.model"), 1)
+        assert later(reached("mini_gpt.support.model_folder"), 1)
+        chain = [toc.chapter(stem).number for stem in ("attention", "multi_head", "decoder")]
+        assert all(a < b for a, b in pairwise(chain))
+
+
+# ---- the export ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
 def test_the_package_is_what_the_notebooks_export(tmp_path: Path) -> None:
-    """Run nbdev's export on a copy and compare: nobody has edited a generated module by hand."""
-    for name in ("pyproject.toml", "README.md"):
+    """Export a copy and compare: nobody has edited a generated module by hand."""
+    for name in ("pyproject.toml", "README.md", "_toc.yml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(
-        BOOK, tmp_path / "book", ignore=shutil.ignore_patterns("_build", ".ipynb_checkpoints")
+    for name in ("book", "mini_gpt"):
+        left_out = shutil.ignore_patterns("_build", ".ipynb_checkpoints", "__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=left_out)
+    for chapter in CHAPTERS:
+        (tmp_path / chapter.source.relative_to(ROOT)).unlink()
+    assert len(export.export(tmp_path)) == len(CHAPTERS)
+    exported, committed = (
+        {path.relative_to(root): path.read_text(encoding="utf-8") for path in root.rglob("*.py")}
+        for root in (tmp_path / "mini_gpt", PACKAGE)
     )
-    shutil.copytree(
-        ROOT / "mini_gpt", tmp_path / "mini_gpt", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    for module in [*MODULES.values(), "_modidx"]:
-        (tmp_path / "mini_gpt" / f"{module}.py").unlink()
-    export = [
-        sys.executable,
-        "-c",
-        "from nbdev.export import *; from nbdev.doclinks import nbdev_export; nbdev_export()",
-    ]
-    result = subprocess.run(export, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
-    for path in sorted((tmp_path / "mini_gpt").rglob("*.py")):
-        committed = ROOT / path.relative_to(tmp_path)
-        assert committed.exists(), f"{committed.name} is missing; run: make export"
-        same = path.read_text(encoding="utf-8") == committed.read_text(encoding="utf-8")
-        assert same, f"{committed.name} is not what the notebooks export; run: make export"
+    assert exported.keys() == committed.keys()
+    other = [str(path) for path in exported if exported[path] != committed[path]]
+    assert other == [], "these are not what the notebooks export; run: make export"
+
+
+# ---- the setup cell -----------------------------------------------------------------------------
 
 
 def run_setup_cell(monkeypatch: pytest.MonkeyPatch, opened_from: str) -> list[str]:
@@ -283,7 +374,7 @@ def run_setup_cell(monkeypatch: pytest.MonkeyPatch, opened_from: str) -> list[st
     session = json.dumps([{"path": opened_from}]).encode()
     monkeypatch.setattr("urllib.request.urlopen", lambda address: io.BytesIO(session))
     asked: list[str] = []
-    source = TransformerManager().transform_cell(load("01_tokens").cells[1].source)
+    source = TransformerManager().transform_cell(load(CHAPTERS[0]).cells[1].source)
     # IPython fills {names} of a magic's line from the user's variables; so does the stand-in.
     namespace: dict[str, object] = {}
     shell = types.SimpleNamespace(
@@ -298,7 +389,7 @@ class TestSetupCell:
     def test_on_colab_installs_from_the_repository_that_was_opened(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        page = "https://github.com/somebody/fork/blob/draft/book/01_tokens.ipynb"
+        page = f"https://github.com/somebody/fork/blob/draft/{CHAPTERS[0].page}.ipynb"
         path = "fileId=" + urllib.parse.quote(page, safe="")
         asked = run_setup_cell(monkeypatch, path)
         assert asked == [

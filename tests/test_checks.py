@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import ast
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
+import chapters as toc
 import pytest
 import torch
+from chapters import Chapter
 from torch.nn import functional as F
 
+from mini_gpt import checks
 from mini_gpt.checks.report import NotYet, call, close, expect, run_check, show
+from sources import cells
 
 ONE = torch.tensor([1.0, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("chapter", toc.chapters(), ids=lambda chapter: chapter.name)
+def test_a_chapter_asks_for_each_of_its_checks_and_for_no_others(chapter: Chapter) -> None:
+    tree = ast.parse(chapter.checks.read_text(encoding="utf-8"))
+    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    asked = set(re.findall(rf"\bchecks\.{chapter.stem}\.(\w+)\(", cells(chapter)))
+    assert asked == {name for name in functions if not name.startswith("_")}
+
+
+def test_checks_are_found_by_the_chapters_stem() -> None:
+    assert callable(checks.attention.scaling_mean)
+    with pytest.raises(AttributeError, match="there are no checks for a chapter 'unknown'"):
+        checks.unknown  # noqa: B018
+    assert not hasattr(checks, "__unknown__")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,13 +12,26 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_gpt import checks
+from mini_gpt.config import GPTConfig
+from mini_gpt.diagnostics import overfit_one_batch, random_batch
 from mini_gpt.embedding import TokenEmbedding
+from mini_gpt.generation import generate_ids
+from mini_gpt.loss import next_token_loss
+from mini_gpt.model import GPT
+from mini_gpt.sampling import SampleConfig
+from tiny import tiny_config, tiny_gpt
 
 BATCH, TIME, VOCABULARY, WIDTH = 2, 5, 7, 3
 
 
+def embedding_of(vocab_size: int, width: int, multiple: int = 1) -> TokenEmbedding:
+    return TokenEmbedding(
+        GPTConfig(vocab_size=vocab_size, width=width, heads=1, pad_vocab_to_multiple=multiple)
+    )
+
+
 def embedding_with(weight: Tensor) -> TokenEmbedding:
-    embedding = TokenEmbedding(*weight.shape).to(weight.dtype)
+    embedding = embedding_of(*weight.shape).to(weight.dtype)
     with torch.no_grad():
         embedding.weight.copy_(weight)
     return embedding
@@ -76,7 +91,9 @@ class TestReading:
 
     def test_refuses_an_id_outside_the_vocabulary(self) -> None:
         with pytest.raises(IndexError):
-            TokenEmbedding(VOCABULARY, WIDTH)(torch.tensor([[VOCABULARY]]))
+            embedding_of(VOCABULARY, WIDTH)(torch.tensor([[VOCABULARY]]))
+        with pytest.raises(IndexError):
+            embedding_of(VOCABULARY, WIDTH)(torch.tensor([[-1]]))
 
 
 class TestScoring:
@@ -115,20 +132,121 @@ class TestScoring:
 
 class TestParameters:
     def test_is_one_table(self) -> None:
-        shapes = {n: tuple(p.shape) for n, p in TokenEmbedding(11, 4).named_parameters()}
+        shapes = {n: tuple(p.shape) for n, p in embedding_of(11, 4).named_parameters()}
         assert shapes == {"weight": (11, 4)}
 
     def test_starts_small(self) -> None:
         torch.manual_seed(0)
-        weight = TokenEmbedding(500, 200).weight
+        weight = embedding_of(500, 200).weight
         assert weight.std().item() == pytest.approx(0.02, rel=0.02)
         assert weight.mean().item() == pytest.approx(0.0, abs=3e-4)
 
-    @pytest.mark.parametrize("sizes", [(0, 4), (4, 0), (-1, 4)])
-    def test_refuses_sizes_below_one(self, sizes: tuple[int, int]) -> None:
-        named = rf"vocab_size {sizes[0]} and width {sizes[1]} must be at least 1"
-        with pytest.raises(ValueError, match=named):
-            TokenEmbedding(*sizes)
+
+class TestPadding:
+    """A padded vocabulary is seen in the size of the table and nowhere else."""
+
+    @given(
+        vocab_size=st.integers(1, 20),
+        multiple=st.sampled_from([1, 3, 8, 64]),
+        seed=st.integers(0, 99),
+    )
+    @settings(deadline=None, max_examples=20)
+    def test_changes_neither_vectors_nor_scores_nor_gradients(
+        self, vocab_size: int, multiple: int, seed: int
+    ) -> None:
+        table, stream = random(vocab_size, WIDTH, seed=seed), random(BATCH, TIME, WIDTH, seed=1)
+        ids = torch.randint(
+            vocab_size, (BATCH, TIME), generator=torch.Generator().manual_seed(seed)
+        )
+        plain, padded = embedding_with(table), embedding_of(vocab_size, WIDTH, multiple).double()
+        assert len(padded.weight) == -(-vocab_size // multiple) * multiple
+        with torch.no_grad():
+            padded.weight[:vocab_size] = table
+            padded.weight[vocab_size:] = 1000.0  # what stands there must not matter
+        assert torch.equal(padded(ids), plain(ids))
+        torch.testing.assert_close(padded.logits(stream), plain.logits(stream))
+        for embedding in (plain, padded):
+            (embedding(ids).square().sum() + embedding.logits(stream).exp().sum()).backward()
+        assert plain.weight.grad is not None
+        assert padded.weight.grad is not None
+        torch.testing.assert_close(padded.weight.grad[:vocab_size], plain.weight.grad)
+        assert not padded.weight.grad[vocab_size:].any()
+
+    @pytest.mark.parametrize("unknown", [7, 63, 64, -1])
+    def test_an_id_in_it_is_unknown(self, unknown: int) -> None:
+        with pytest.raises(IndexError):
+            embedding_of(VOCABULARY, WIDTH, 64)(torch.tensor([[3, unknown]]))
+
+    @pytest.mark.parametrize(
+        ("vocab_size", "rows"), [(50_257, 50_304), (64, 64), (65, 128), (1, 64)]
+    )
+    def test_rows_of_a_model_are_rounded_up(self, vocab_size: int, rows: int) -> None:
+        with torch.device("meta"):
+            model = GPT(tiny_config(vocab_size=vocab_size, pad_vocab_to_multiple=64))
+        assert model.token_embedding.weight.shape == (rows, 12)
+
+
+def padded_and_plain() -> tuple[GPT, GPT]:
+    """A padded model and one without padding, with the same weights; the padding is not 0."""
+    padded, plain = tiny_gpt(pad_vocab_to_multiple=64).eval(), tiny_gpt().eval()
+    with torch.no_grad():
+        for parameter in padded.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    state = dict(padded.state_dict())
+    assert state["token_embedding.weight"].shape == (64, 12)
+    assert state["token_embedding.weight"][17:].abs().min() > 0
+    state["token_embedding.weight"] = state["token_embedding.weight"][:17]
+    plain.load_state_dict(state)
+    return padded, plain
+
+
+class TestPaddingOfAModel:
+    def test_logits_are_those_without_it(self) -> None:
+        padded, plain = padded_and_plain()
+        ids = random_batch(plain.config, batch_size=2, time=5)
+        assert padded(ids).shape == (2, 5, 17)
+        torch.testing.assert_close(padded(ids), plain(ids))
+        stream = padded.hidden(ids)
+        torch.testing.assert_close(padded.token_embedding.logits(stream), plain(ids))
+
+    def test_counts_in_no_loss_and_no_gradient(self) -> None:
+        padded, plain = padded_and_plain()
+        ids = random_batch(plain.config, batch_size=3, time=6)
+        losses = [next_token_loss(model(ids[:, :-1]), ids[:, 1:]) for model in (padded, plain)]
+        torch.testing.assert_close(*losses)
+        for loss in losses:
+            loss.backward()
+        mine, other = padded.token_embedding.weight.grad, plain.token_embedding.weight.grad
+        assert mine is not None
+        assert other is not None
+        torch.testing.assert_close(mine[:17], other)
+        assert not mine[17:].any()
+
+    def test_is_never_sampled_however_large_its_scores_were(self) -> None:
+        padded, _ = padded_and_plain()
+        with torch.no_grad():
+            padded.token_embedding.weight[17:].mul_(1000)
+        source = generate_ids(padded, [3], SampleConfig(temperature=100.0, past_context="slide"))
+        drawn = [next(source) for _ in range(60)]
+        assert max(drawn) < 17
+        assert len(set(drawn)) > 8
+
+    def test_starts_at_zero_and_stays_there_in_training(self) -> None:
+        model = tiny_gpt(pad_vocab_to_multiple=64)
+        assert not model.token_embedding.weight[17:].any()
+        assert model.token_embedding.weight[:17].all()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+        ids = random_batch(model.config, 3, 6)
+        for _ in range(3):
+            next_token_loss(model(ids[:, :-1]), ids[:, 1:]).backward()
+            optimizer.step()
+        assert not model.token_embedding.weight[17:].any()
+
+    def test_learns_one_batch_by_heart(self) -> None:
+        model = tiny_gpt(context_length=12, heads=2, width=32, pad_vocab_to_multiple=64)
+        losses = overfit_one_batch(model)
+        assert losses[0] == pytest.approx(math.log(17), rel=0.02)
+        assert losses[-1] < 0.1
 
 
 def gradient(ids: Tensor, upstream: Tensor, vocab_size: int) -> Tensor:
@@ -154,9 +272,9 @@ def score(stream: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
 
 class TestExercises:
     def test_share_saved(self, capsys: pytest.CaptureFixture[str]) -> None:
-        checks.embeddings.share_saved(lambda vocab_size, width, other: None)
-        checks.embeddings.share_saved(lambda v, w, other: v * w / (v * w + other))
-        checks.embeddings.share_saved(lambda v, w, other: v * w / (2 * v * w + other))
+        checks.embedding.share_saved(lambda vocab_size, width, other: None)
+        checks.embedding.share_saved(lambda v, w, other: v * w / (v * w + other))
+        checks.embedding.share_saved(lambda v, w, other: v * w / (2 * v * w + other))
         nothing, of_the_tied, solution = capsys.readouterr().out.splitlines()
         first = "not yet: for vocab_size 10, width 4 and 20 other parameters expected 0.4, got"
         assert nothing.startswith(f"{first} None")
@@ -164,10 +282,10 @@ class TestExercises:
         assert solution.startswith("correct: ")
 
     def test_table_gradient(self, capsys: pytest.CaptureFixture[str]) -> None:
-        checks.embeddings.table_gradient(lambda ids, upstream, vocab_size: None)
-        checks.embeddings.table_gradient(gradient_of_the_last_occurrence)
-        checks.embeddings.table_gradient(lambda ids, up, size: gradient(ids[:1], up[:1], size))
-        checks.embeddings.table_gradient(gradient)
+        checks.embedding.table_gradient(lambda ids, upstream, vocab_size: None)
+        checks.embedding.table_gradient(gradient_of_the_last_occurrence)
+        checks.embedding.table_gradient(lambda ids, up, size: gradient(ids[:1], up[:1], size))
+        checks.embedding.table_gradient(gradient)
         nothing, last, first_sequence, solution = capsys.readouterr().out.splitlines()
         assert nothing.startswith("not yet: for three different tokens expected tensor 6×2")
         assert last.startswith("not yet: for a token that occurs twice")
@@ -181,15 +299,13 @@ class TestExercises:
         def full_score(stream: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
             return stream @ (narrow @ widen).T
 
-        checks.embeddings.factors(lambda *_: None, score)
-        checks.embeddings.factors(read, lambda *_: None)
-        checks.embeddings.factors(
-            lambda ids, narrow, widen: read(ids, narrow.flip(0), widen), score
-        )
-        checks.embeddings.factors(read, lambda s, n, widen: score(s, n.flip(0), widen))
-        checks.embeddings.factors(full_read, score)
-        checks.embeddings.factors(read, full_score)
-        checks.embeddings.factors(read, score)
+        checks.embedding.factors(lambda *_: None, score)
+        checks.embedding.factors(read, lambda *_: None)
+        checks.embedding.factors(lambda ids, narrow, widen: read(ids, narrow.flip(0), widen), score)
+        checks.embedding.factors(read, lambda s, n, widen: score(s, n.flip(0), widen))
+        checks.embedding.factors(full_read, score)
+        checks.embedding.factors(read, full_score)
+        checks.embedding.factors(read, score)
         *wrong, reads_all, scores_all, solution = capsys.readouterr().out.splitlines()
         for line, use in zip(wrong, ("read", "score", "read", "score"), strict=True):
             assert line.startswith(f"not yet: for {use} expected tensor 3×4×")

@@ -1,7 +1,8 @@
-"""The package as users get it: what the wheel holds, what an import does, the README's examples."""
+"""The package as users get it: its public names, its wheel, its import, the README's examples."""
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.metadata
 import inspect
@@ -14,13 +15,16 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import pretrain
+import book_api
+import chapters as toc
 import pytest
+from chapters import Chapter
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 import mini_gpt
+from sources import cells, modules, used
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -91,6 +95,65 @@ def test_public_name_is_there_and_explained(name: str) -> None:
     assert inspect.getdoc(thing), f"mini_gpt.{name} has no docstring"
 
 
+# ---- public names -------------------------------------------------------------------------------
+
+API = (ROOT / "book" / "api.md").read_text(encoding="utf-8")
+LISTED = book_api.listed(API)
+
+
+def test_the_api_page_lists_what_the_package_offers() -> None:
+    assert sorted(LISTED["mini_gpt"]) == sorted(mini_gpt.__all__)
+
+
+def test_the_api_page_goes_through_the_chapters_in_order() -> None:
+    modules = [chapter.module for chapter in toc.chapters()]
+    assert [module for module in LISTED if module != "mini_gpt"] == modules
+
+
+@pytest.mark.parametrize(
+    "block", [*book_api.BLOCK.finditer(API)], ids=lambda block: block["module"]
+)
+def test_the_api_page_names_what_is_there_and_all_of_it_is_explained(block: re.Match[str]) -> None:
+    names, module = book_api.entries(block["names"]), importlib.import_module(block["module"])
+    assert len(names) == len(block["names"].splitlines()), "a name is listed twice"
+    assert set(names) <= set(getattr(module, "__all__", ()))
+    rows = book_api.table(ROOT, block["module"], names).splitlines()[2:]
+    assert len(rows) >= max(1, len(names))
+
+
+@functools.cache
+def used_elsewhere() -> dict[str, set[tuple[str, str]]]:
+    """What each module, command, check, benchmark, tool and chapter uses; tests do not count."""
+    found = {name: used(path.read_text(encoding="utf-8"), name) for name, path in modules().items()}
+    for path in [*(ROOT / "bench").glob("*.py"), *(ROOT / "tools").glob("*.py")]:
+        found[str(path)] = used(path.read_text(encoding="utf-8"))
+    for chapter in toc.chapters():  # what a chapter uses of its own module is used where it stands
+        found[chapter.module] = found[chapter.module] | used(cells(chapter))
+    return found
+
+
+@pytest.mark.parametrize("chapter", toc.chapters(), ids=lambda chapter: chapter.name)
+def test_a_public_name_is_used_elsewhere_or_listed(chapter: Chapter) -> None:
+    users = [names for user, names in used_elsewhere().items() if user != chapter.module]
+    for name in importlib.import_module(chapter.module).__all__:
+        used = any((chapter.module, name) in names for names in users)
+        assert used or name in LISTED[chapter.module], (
+            f"nothing uses {chapter.module}.{name}: list it in book/api.md, or begin it with _"
+        )
+
+
+def test_uses_are_found_wherever_they_stand() -> None:
+    source = "def f():\n    from .part import name\nfrom mini_gpt import checks as c, other\n"
+    source += "other.thing(1).more\nunknown.thing\nimport mini_gpt.deep\n"
+    assert used(source, "mini_gpt.here") == {
+        ("mini_gpt.part", "name"),
+        ("mini_gpt", "checks"),
+        ("mini_gpt", "other"),
+        ("mini_gpt.other", "thing"),
+        ("mini_gpt.deep", ""),
+    }
+
+
 def test_version_is_that_of_the_distribution() -> None:
     assert mini_gpt.__version__ == importlib.metadata.version("mini-gpt")
 
@@ -118,7 +181,7 @@ def test_wheel_holds_the_trained_model(wheel_names: set[str]) -> None:
 def test_wheel_holds_nothing_else(wheel_names: set[str]) -> None:
     package = {name for name in wheel_names if name.startswith("mini_gpt/")}
     model = {name for name in package if name.startswith("mini_gpt/pretrained/shakespeare/")}
-    assert {Path(name).name for name in model} == set(pretrain.FILES)
+    assert {Path(name).name for name in model} == set(importlib.import_module("pretrain").FILES)
     assert {Path(name).suffix for name in package - model} == {".py", ".typed"}
     assert {Path(name).parts[0].rpartition(".")[2] for name in wheel_names - package} == {
         "dist-info"
@@ -164,6 +227,7 @@ def test_pins_name_no_place_and_no_build() -> None:
     assert not re.search(r"://|\s@\s|^-|/|\+", text, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_readme_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")

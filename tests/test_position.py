@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import pytest
 import torch
@@ -12,19 +13,18 @@ from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mini_gpt import checks
+from mini_gpt.config import GPTConfig
 from mini_gpt.position import (
     LearnedPositions,
     RotaryPositions,
     SinusoidalPositions,
-    check_equivariance,
-    check_positions,
-    positions_that_differ,
+    make_positions,
     rotation_angles,
     sinusoidal_table,
 )
+from tiny import tiny_config
 
 CONTEXT, WIDTH, BATCH, HEADS, TIME = 23, 10, 2, 3, 5
 TOO_FAR = (
@@ -32,6 +32,11 @@ TOO_FAR = (
     "shorten the text, or build the model with a longer context_length"
 )
 NEGATIVE = "offset -1 is negative; positions are counted from 0"
+
+
+def shape(context_length: int, width: int) -> GPTConfig:
+    """One head, so that its width is the model's."""
+    return GPTConfig(context_length=context_length, heads=1, width=width)
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -88,21 +93,23 @@ class TestSinusoidalTable:
         assert others.tolist() == pytest.approx([3.0, 1.5, 0.75])
 
     def test_refuses_an_odd_width(self) -> None:
-        for build in (sinusoidal_table, SinusoidalPositions):
-            with pytest.raises(ValueError, match="width 7 is odd; sines and cosines come in pairs"):
-                build(CONTEXT, 7)
+        message = "width 7 is odd; sines and cosines come in pairs"
+        with pytest.raises(ValueError, match=message):
+            sinusoidal_table(CONTEXT, 7)
+        with pytest.raises(ValueError, match=message):
+            SinusoidalPositions(shape(CONTEXT, 7))
 
 
 @pytest.mark.parametrize("kind", [SinusoidalPositions, LearnedPositions])
 class TestAddedPositions:
     def test_an_offset_continues_where_the_text_stands(self, kind: type[nn.Module]) -> None:
-        positions = kind(CONTEXT, WIDTH)
+        positions = kind(shape(CONTEXT, WIDTH))
         whole = positions(CONTEXT)
         for offset in range(CONTEXT - TIME + 1):
             assert torch.equal(positions(TIME, offset), whole[offset : offset + TIME])
 
     def test_refuses_what_lies_outside_the_context(self, kind: type[nn.Module]) -> None:
-        positions = kind(CONTEXT, WIDTH)
+        positions = kind(shape(CONTEXT, WIDTH))
         assert positions(TIME, CONTEXT - TIME).shape == (TIME, WIDTH)
         with pytest.raises(ValueError, match=TOO_FAR):
             positions(TIME, CONTEXT - TIME + 1)
@@ -112,7 +119,7 @@ class TestAddedPositions:
 
 class TestLearnedPositions:
     def test_is_one_table_that_learns_where_it_was_read(self) -> None:
-        positions = LearnedPositions(CONTEXT, WIDTH)
+        positions = LearnedPositions(shape(CONTEXT, WIDTH))
         assert [tuple(p.shape) for p in positions.parameters()] == [(CONTEXT, WIDTH)]
         positions(TIME, 4).sum().backward()
         assert positions.weight.grad is not None
@@ -121,19 +128,21 @@ class TestLearnedPositions:
 
     def test_starts_small(self) -> None:
         torch.manual_seed(0)
-        assert LearnedPositions(300, 200).weight.std().item() == pytest.approx(0.02, rel=0.02)
+        assert LearnedPositions(shape(300, 200)).weight.std().item() == pytest.approx(
+            0.02, rel=0.02
+        )
 
 
 class TestSinusoidalPositions:
     def test_has_the_table_and_nothing_to_learn_or_store(self) -> None:
-        positions = SinusoidalPositions(CONTEXT, WIDTH)
+        positions = SinusoidalPositions(shape(CONTEXT, WIDTH))
         assert torch.equal(positions(CONTEXT), sinusoidal_table(CONTEXT, WIDTH))
         assert list(positions.parameters()) == []
         assert positions.state_dict() == {}
 
 
 class TestRotaryPositions:
-    rotary = RotaryPositions(CONTEXT, WIDTH)
+    rotary = RotaryPositions(shape(CONTEXT, WIDTH))
 
     def test_turns_each_pair_by_its_angle(self) -> None:
         vectors = random(BATCH, HEADS, TIME, WIDTH)
@@ -158,6 +167,19 @@ class TestRotaryPositions:
         apart = self.rotary(query) @ self.rotary(key, offset).mT
         assert not torch.allclose(apart, scores, atol=1e-2)
 
+    @given(pairs=st.integers(1, 6), time=st.integers(1, 7), seed=st.integers(0, 999))
+    @settings(deadline=None, max_examples=30)
+    def test_is_a_complex_product(self, pairs: int, time: int, seed: int) -> None:
+        """The tables hold each angle twice, and the sines with the signs of a rotation."""
+        vectors = random(BATCH, HEADS, time, 2 * pairs, seed=seed)
+        angles = rotation_angles(time, 2 * pairs)
+        unit = torch.polar(torch.ones_like(angles), angles).to(torch.complex64)
+        pairwise = torch.view_as_complex(vectors.unflatten(-1, (-1, 2)))
+        expected = torch.view_as_real(pairwise * unit).flatten(-2)
+        rotary = RotaryPositions(shape(time, 2 * pairs))
+        assert rotary.cosine.shape == rotary.sine.shape == (time, 2 * pairs)
+        torch.testing.assert_close(rotary(vectors), expected, atol=1e-5, rtol=1e-5)
+
     def test_scores_do_depend_on_the_distance(self) -> None:
         q = random(1, 1, 1, WIDTH)
         scores = [(self.rotary(q, 0) * self.rotary(q, key)).sum().item() for key in range(CONTEXT)]
@@ -169,13 +191,13 @@ class TestRotaryPositions:
 
     @given(cut=st.integers(0, TIME), offset=st.integers(0, CONTEXT - TIME))
     @settings(deadline=None, max_examples=20)
-    def test_piece_by_piece_is_the_same_as_at_once(self, cut: int, offset: int) -> None:
+    def test_part_by_part_is_the_same_as_at_once(self, cut: int, offset: int) -> None:
         vectors = random(BATCH, HEADS, TIME, WIDTH)
-        pieces = (
+        parts = (
             self.rotary(vectors[:, :, :cut], offset),
             self.rotary(vectors[:, :, cut:], offset + cut),
         )
-        assert torch.equal(torch.cat(pieces, dim=2), self.rotary(vectors, offset))
+        assert torch.equal(torch.cat(parts, dim=2), self.rotary(vectors, offset))
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
     def test_keeps_the_number_format(self, dtype: torch.dtype) -> None:
@@ -187,15 +209,15 @@ class TestRotaryPositions:
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
     def test_a_module_in_half_precision_turns_by_exact_angles(self, dtype: torch.dtype) -> None:
-        converted = nn.ModuleList([RotaryPositions(3001, WIDTH)]).to(dtype)[0]
+        converted = nn.ModuleList([RotaryPositions(shape(3001, WIDTH))]).to(dtype)[0]
         assert converted.cosine.dtype == converted.sine.dtype == torch.float32
         vectors = random(BATCH, HEADS, TIME, WIDTH).to(dtype)
-        exact = RotaryPositions(3001, WIDTH)(vectors.float(), 2990)
+        exact = RotaryPositions(shape(3001, WIDTH))(vectors.float(), 2990)
         assert torch.equal(converted(vectors, 2990), exact.to(dtype))
 
     def test_rounded_tables_would_lose_the_distance(self) -> None:
         """What the last test rules out: scores in which the same distance counts differently."""
-        exact, rounded = RotaryPositions(3001, 64), RotaryPositions(3001, 64)
+        exact, rounded = RotaryPositions(shape(3001, 64)), RotaryPositions(shape(3001, 64))
         rounded.cosine, rounded.sine = (t.bfloat16().float() for t in rounded.buffers())
         query, key = random(2, 1, 1, 1, 64)
         spreads = [
@@ -210,7 +232,7 @@ class TestRotaryPositions:
 
     def test_refuses_what_it_cannot_do(self) -> None:
         with pytest.raises(ValueError, match="head_width 5 is odd; rotations need pairs"):
-            RotaryPositions(CONTEXT, 5)
+            RotaryPositions(shape(CONTEXT, 5))
         vectors = random(BATCH, HEADS, TIME, WIDTH)
         with pytest.raises(ValueError, match=TOO_FAR):
             self.rotary(vectors, CONTEXT - TIME + 1)
@@ -221,10 +243,10 @@ class TestRotaryPositions:
 @pytest.mark.parametrize("kind", [SinusoidalPositions, RotaryPositions])
 def test_tables_come_back_after_building_on_the_meta_device(kind: type[nn.Module]) -> None:
     with torch.device("meta"):
-        positions = kind(CONTEXT, WIDTH)
+        positions = kind(shape(CONTEXT, WIDTH))
     assert all(table.is_meta for table in positions.buffers())
     positions.reset_tables("cpu")
-    fresh = dict(kind(CONTEXT, WIDTH).named_buffers())
+    fresh = dict(kind(shape(CONTEXT, WIDTH)).named_buffers())
     assert fresh
     for name, table in positions.named_buffers():
         assert torch.equal(table, fresh[name])
@@ -232,149 +254,30 @@ def test_tables_come_back_after_building_on_the_meta_device(kind: type[nn.Module
     assert all(table.is_meta for table in positions.buffers())
 
 
-def test_positions_up_to_the_last_are_accepted() -> None:
-    check_positions(0, CONTEXT, CONTEXT)
-    check_positions(CONTEXT, 0, CONTEXT)
+@pytest.mark.parametrize("kind", [SinusoidalPositions, LearnedPositions])
+def test_positions_up_to_the_last_are_accepted(kind: type[nn.Module]) -> None:
+    positions = kind(shape(CONTEXT, WIDTH))
+    assert positions(CONTEXT).shape == (CONTEXT, WIDTH)
+    assert positions(0, CONTEXT).shape == (0, WIDTH)
     with pytest.raises(ValueError, match="beyond"):
-        check_positions(1, CONTEXT, CONTEXT)
+        positions(1, CONTEXT)
 
 
-MAPS = random(3, 12, 12, seed=3) / 12**0.5
-RAMP = torch.linspace(-1, 1, 6)[:, None]
-
-
-def attend(stream: Tensor, mask: Tensor | None = None, heads: int = 3) -> Tensor:
-    """Attention with several heads, without positions and, by default, without a mask."""
-    shape = "batch time (heads width) -> batch heads time width"
-    query, key, value = (rearrange(stream @ m, shape, heads=heads) for m in MAPS)
-    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    return rearrange(mixed, "batch heads time width -> batch time (heads width)")
-
-
-def heads_by_a_wrong_reshape(stream: Tensor) -> Tensor:
-    batch, time, width = stream.shape
-    query, key, value = ((stream @ m).view(batch, 3, time, width // 3) for m in MAPS)
-    return F.scaled_dot_product_attention(query, key, value).reshape(batch, time, width)
-
-
-def heads_split_before_the_maps(stream: Tensor) -> Tensor:
-    """Each third of the features of a *flattened* sequence becomes a sequence of its own."""
-    batch, time, width = stream.shape
-    parts = stream.view(batch, 3, time, width // 3)
-    query, key, value = (parts @ m[: width // 3, : width // 3] for m in MAPS)
-    return F.scaled_dot_product_attention(query, key, value).reshape(batch, time, width)
-
-
-def softmax_over_features(stream: Tensor) -> Tensor:
-    return stream.softmax(dim=-1) @ MAPS[0]
-
-
-class TestCheckEquivariance:
-    example = random(2, 6, 12, seed=4)
-
-    @given(time=st.integers(2, 7), batch=st.integers(1, 3), heads=st.sampled_from([1, 2, 3, 6]))
-    @settings(deadline=None, max_examples=20)
-    def test_passes_attention_of_any_size(self, time: int, batch: int, heads: int) -> None:
-        check_equivariance(lambda x: attend(x, heads=heads), random(batch, time, 12, seed=time))
-
-    def test_passes_what_treats_positions_alike(self) -> None:
-        for function in (
-            lambda x: x,
-            lambda x: x - x.mean(dim=1, keepdim=True),
-            softmax_over_features,
-            lambda x: attend(attend(x) + x),
-            lambda x: attend(x, mask=torch.eye(6, dtype=torch.bool)),  # each sees only itself
-        ):
-            check_equivariance(function, self.example)
-
+class TestMakePositions:
     @pytest.mark.parametrize(
-        "broken",
+        ("position", "kind"),
         [
-            lambda x: attend(x + sinusoidal_table(6, 12)),
-            lambda x: attend(x + RAMP),
-            lambda x: attend(x, mask=torch.ones(6, 6, dtype=torch.bool).tril()),
-            lambda x: attend(x, mask=torch.ones(6, 6, dtype=torch.bool).tril(1)),
-            heads_by_a_wrong_reshape,
-            heads_split_before_the_maps,
-            lambda x: x.roll(1, dims=1),
-            lambda x: x.cumsum(dim=1),
+            ("learned", LearnedPositions),
+            ("sinusoidal", SinusoidalPositions),
+            ("rotary", type(None)),
+            ("none", type(None)),
         ],
     )
-    def test_finds_what_knows_of_places(self, broken: Callable[[Tensor], Tensor]) -> None:
-        with pytest.raises(AssertionError, match="is not what its input gave at position"):
-            check_equivariance(broken, self.example)
-
-    def test_finds_rotary_positions(self) -> None:
-        rotary = RotaryPositions(6, 4)
-
-        def turned(stream: Tensor) -> Tensor:
-            shape = "batch time (heads width) -> batch heads time width"
-            query, key, value = (rearrange(stream @ m, shape, heads=3) for m in MAPS)
-            mixed = F.scaled_dot_product_attention(rotary(query), rotary(key), value)
-            return rearrange(mixed, "batch heads time width -> batch time (heads width)")
-
-        with pytest.raises(AssertionError, match="is not what its input gave"):
-            check_equivariance(turned, self.example)
-
-    @pytest.mark.parametrize("place", range(6))
-    def test_names_the_first_position(self, place: int) -> None:
-        def marked(stream: Tensor) -> Tensor:
-            return stream + torch.eye(6)[place][:, None]
-
-        with pytest.raises(AssertionError) as fault:
-            check_equivariance(marked, self.example)
-        # A token that leaves the marked place, or comes to it: the first place is never later.
-        named = int(str(fault.value).split("the output at position ")[1].split()[0])
-        assert named <= place
-        if place == 0:
-            assert named == 0
-
-    def test_finds_a_single_feature_of_a_single_sequence(self) -> None:
-        def marked(stream: Tensor) -> Tensor:
-            after = stream.clone()
-            after[1, 0, 7] += 0.01
-            return after
-
-        with pytest.raises(AssertionError, match="position 0 is not what its input gave at"):
-            check_equivariance(marked, self.example)
-        check_equivariance(marked, self.example, tolerance=0.1)
-
-    def test_takes_ids(self) -> None:
-        table, ids = random(7, 12), torch.tensor([[0, 6, 2, 2], [3, 0, 1, 6]])
-        check_equivariance(lambda ids: attend(table[ids]), ids)
-        check_equivariance(lambda ids: (ids * 2)[..., None], ids)
-        with pytest.raises(AssertionError, match="position 0 is not what"):
-            check_equivariance(lambda ids: table[ids] + RAMP[:4], ids)
-
-    def test_finds_nan_and_dropout(self) -> None:
-        def poisoned(stream: Tensor) -> Tensor:
-            return torch.where(stream[:, :1] == self.example[:, :1], stream, math.nan)
-
-        with pytest.raises(AssertionError, match="position 0 is not what"):
-            check_equivariance(poisoned, self.example)
-        with pytest.raises(AssertionError, match=r"is dropout on\? Use .eval\(\)"):
-            check_equivariance(nn.Dropout(0.2).train(), self.example)
-
-    def test_leaves_the_example_and_the_random_state_alone(self) -> None:
-        example, state = self.example.clone(), torch.get_rng_state()
-        check_equivariance(attend, example)
-        assert torch.equal(example, self.example)
-        assert torch.equal(torch.get_rng_state(), state)
-
-    def test_refuses_examples_that_show_nothing(self) -> None:
-        with pytest.raises(ValueError, match="1 position has no order; give two or more"):
-            check_equivariance(attend, self.example[:, :1])
-        for same in (torch.ones(2, 4, 12), torch.full((2, 4), 3)):
-            with pytest.raises(ValueError, match="all positions of the example are equal"):
-                check_equivariance(lambda x: x, same)
-
-    def test_says_where_outputs_differ(self) -> None:
-        other = self.example.clone()
-        other[1, 4, 2] += 1
-        other[0, 2] = math.nan
-        assert positions_that_differ(self.example, other) == [2, 4]
-        assert positions_that_differ(other, other) == []
-        assert positions_that_differ(self.example, self.example + 0.1, tolerance=0.2) == []
+    def test_builds_what_the_configuration_names(self, position: Any, kind: type[Any]) -> None:
+        positions = make_positions(tiny_config(position=position))
+        assert type(positions) is kind
+        if positions is not None:
+            assert positions(8).shape == (8, 12)
 
 
 def entry(position: int, dimension: int, width: int) -> float:
@@ -405,10 +308,10 @@ class TestExercises:
             angle = position / 10_000 ** (2 * dimension / width)
             return math.cos(angle) if dimension % 2 else math.sin(angle)
 
-        checks.positions.entry(lambda position, dimension, width: None)
-        checks.positions.entry(entry_with_one_frequency)
-        checks.positions.entry(by_dimension)
-        checks.positions.entry(entry)
+        checks.position.entry(lambda position, dimension, width: None)
+        checks.position.entry(entry_with_one_frequency)
+        checks.position.entry(by_dimension)
+        checks.position.entry(entry)
         nothing, one_frequency, exponent, solution = capsys.readouterr().out.splitlines()
         assert nothing.startswith("not yet: for position 0, dimension 1, width 10 expected 1, got")
         assert one_frequency.startswith("not yet: for position 5, dimension 6, width 10")
@@ -416,11 +319,11 @@ class TestExercises:
         assert solution.startswith("correct: ")
 
     def test_distance(self, capsys: pytest.CaptureFixture[str]) -> None:
-        checks.positions.distance(lambda *_: None)
-        checks.positions.distance(distance_without_full_turns)
-        checks.positions.distance(lambda *pair: abs(distance(*pair)))
-        checks.positions.distance(lambda *pair: -distance(*pair))
-        checks.positions.distance(distance)
+        checks.position.distance(lambda *_: None)
+        checks.position.distance(distance_without_full_turns)
+        checks.position.distance(lambda *pair: abs(distance(*pair)))
+        checks.position.distance(lambda *pair: -distance(*pair))
+        checks.position.distance(distance)
         nothing, turns, unsigned, swapped, solution = capsys.readouterr().out.splitlines()
         assert nothing.startswith("not yet: for a query at 4 and a key at 4 expected 0, got None")
         assert turns.startswith("not yet: for a query at 5 and a key at 3 expected 2, got 8")
@@ -428,17 +331,17 @@ class TestExercises:
         assert swapped.startswith("not yet: for a query at 5 and a key at 3 expected 2, got -2")
         assert solution.startswith("correct: ")
 
-    def test_halves_to_neighbours(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_halves_to_neighbors(self, capsys: pytest.CaptureFixture[str]) -> None:
         def three_apart(vectors: Tensor) -> Tensor:
             pairs = range(vectors.shape[-1] // 2)
             return vectors[..., [place for pair in pairs for place in (pair, pair + 3)]]
 
-        checks.positions.halves_to_neighbours(lambda vectors: None)
-        checks.positions.halves_to_neighbours(
+        checks.position.halves_to_neighbors(lambda vectors: None)
+        checks.position.halves_to_neighbors(
             lambda vectors: rearrange(vectors, "... (pair two) -> ... (two pair)", two=2)
         )
-        checks.positions.halves_to_neighbours(three_apart)
-        checks.positions.halves_to_neighbours(
+        checks.position.halves_to_neighbors(three_apart)
+        checks.position.halves_to_neighbors(
             lambda vectors: rearrange(vectors, "... (two pair) -> ... (pair two)", two=2)
         )
         nothing, inverse, six, solution = capsys.readouterr().out.splitlines()
@@ -469,11 +372,11 @@ class TestExercises:
         def shifts(time: int) -> list[tuple[int, ...]]:
             return [(*range(start, time), *range(start)) for start in range(time)]
 
-        checks.positions.without_order(lambda function: None)
-        checks.positions.without_order(lambda function: function)
-        checks.positions.without_order(mean_over(every, put_back=False))
-        checks.positions.without_order(mean_over(shifts))
-        checks.positions.without_order(mean_over(every))
+        checks.position.without_order(lambda function: None)
+        checks.position.without_order(lambda function: function)
+        checks.position.without_order(mean_over(every, put_back=False))
+        checks.position.without_order(mean_over(shifts))
+        checks.position.without_order(mean_over(every))
         nothing, unchanged, nowhere, some, solution = capsys.readouterr().out.splitlines()
         assert nothing.startswith("not yet: for a function that doubles each vector expected a")
         assert unchanged.startswith("not yet: for a function that sums up what came before, time 4")

@@ -7,15 +7,17 @@ import re
 import socket
 from pathlib import Path
 
+import numpy as np
 import pretrain
 import pytest
 import torch
 from safetensors import safe_open
 
-from mini_gpt import from_pretrained, generate
-from mini_gpt.cli import main
-from mini_gpt.files import SHIPPED
-from mini_gpt.settings import read_settings
+from mini_gpt import evaluate, from_pretrained, generate, load_corpus, train_val_split
+from mini_gpt.commands.cli import main
+from mini_gpt.commands.train import default_train
+from mini_gpt.support.hub import SHIPPED
+from mini_gpt.support.settings_file import read_settings
 
 MEASURED = json.loads((SHIPPED / "measured.json").read_text(encoding="utf-8"))
 CARD = (SHIPPED / "README.md").read_text(encoding="utf-8")
@@ -35,6 +37,13 @@ class TestWhatIsShipped:
         recipe["training"]["steps"] += 1
         assert not pretrain.agrees(recipe, read_settings(SHIPPED / "settings.toml"))
 
+    def test_the_command_understands_its_settings(self) -> None:
+        for path in (SHIPPED / "settings.toml", pretrain.RECIPE):
+            command = default_train(["--config", str(path)])
+            assert command.model.width == 256
+            assert command.training.steps == 5500
+            assert command.keep_checkpoints == 2
+
     def test_the_card_gives_what_was_measured(self) -> None:
         assert f"**{MEASURED['bits_per_byte']:.4f} bits per byte**" in CARD
         assert f"{MEASURED['parameters']:,} parameters" in CARD
@@ -46,6 +55,15 @@ class TestWhatIsShipped:
         shown = re.sub(r"^ {4}", "", CARD, flags=re.MULTILINE)
         assert written.splitlines()[0] in shown
 
+    def test_it_is_about_as_good_as_the_card_says(self) -> None:
+        """Over a twentieth of the validation part."""
+        model, tokenizer = from_pretrained("shakespeare")
+        validation = train_val_split(load_corpus("shakespeare"))[1]
+        ids = np.array(tokenizer.encode(validation[: len(validation) // 20]))
+        loss = evaluate(model, ids, context_length=model.config.context_length, batch_size=16)
+        assert loss == pytest.approx(MEASURED["nats_per_token"], abs=0.2)  # another text
+
+    @pytest.mark.slow
     def test_it_is_as_good_as_the_card_says(self) -> None:
         """Over the whole validation part, as anybody would load it."""
         found = pretrain.measure(SHIPPED, "shakespeare")
@@ -96,8 +114,8 @@ class TestMakingIt:
 
     OPTIONS = (
         *("--vocab-size", "280", "--context-length", "16", "--layers", "1", "--width", "8"),
-        *("--batch", "3", "--steps", "4", "--decay-steps", "2", "--warmup-steps", "1"),
-        *("--evaluate-every", "2", "--sample-tokens", "0", "--heads", "2", "--device", "cpu"),
+        *("--batch-size", "3", "--steps", "4", "--decay-steps", "2", "--warmup-steps", "1"),
+        *("--eval-every", "2", "--sample-tokens", "0", "--heads", "2", "--device", "cpu"),
     )
 
     @pytest.fixture

@@ -8,37 +8,27 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
-ROOT = Path(__file__).resolve().parent.parent
+from chapters import pages
 
 
-def pages(contents: object) -> Iterator[str]:
-    """Every page that a table of contents names, wherever it is nested."""
-    if isinstance(contents, list):
-        for entry in contents:
-            yield from pages(entry)
-    elif isinstance(contents, dict):
-        for key, value in contents.items():
-            if key in ("root", "file"):
-                yield str(value)
-            else:
-                yield from pages(value)
+def faults(site: Path, names: Sequence[str], repository: str | None = None) -> list[str]:
+    """What is wrong with the site, one line each.
 
-
-def faults(site: Path, contents: object, repository: str | None = None) -> list[str]:
-    """What is wrong with the site, one line each."""
+    Args:
+        names: the pages that must be there, such as `book/index`.
+        repository: the address that the links of every page must start with.
+    """
     found = []
-    for page in pages(contents):
-        path = (site / page).with_suffix(".html")
+    for name in names:
+        path = (site / name).with_suffix(".html")
         html = path.read_text(encoding="utf-8") if path.is_file() else ""
         if "</h1>" not in html:
-            found.append(f"{page}: missing or without a heading, looked for {path}")
+            found.append(f"{name}: missing or without a heading, looked for {path}")
         elif repository and f'"{repository}/' not in html:
-            found.append(f"{page}: no link to {repository}")
+            found.append(f"{name}: no link to {repository}")
     if not (site / "index.html").is_file():
         found.append(f"index.html: missing in {site}")
     return found
@@ -53,9 +43,9 @@ def main() -> int:
         "--repository", help="the address that the links of every page must start with"
     )
     arguments = parser.parse_args()
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    found = faults(arguments.site, contents, arguments.repository)
-    print("\n".join(found) or f"{len(list(pages(contents)))} pages are there")
+    names = pages()
+    found = faults(arguments.site, names, arguments.repository)
+    print("\n".join(found) or f"{len(names)} pages are there")
     return bool(found)
 
 

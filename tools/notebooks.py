@@ -1,7 +1,7 @@
 """Execute the chapters in place and store their outputs, or check how they are stored.
 
-    python tools/notebooks.py                  every notebook of book/
-    python tools/notebooks.py book/05_*.ipynb  some of them
+    python tools/notebooks.py                  every chapter
+    python tools/notebooks.py book/09_*.ipynb  some of them
     python tools/notebooks.py --check          change nothing; fail if one is not in its stored form
 
 A notebook is run top to bottom in one fresh kernel, inside its own folder, and its metadata is
@@ -22,7 +22,7 @@ from nbclient import NotebookClient
 from nbdev.clean import clean_nb
 from nbdev.config import get_config
 
-ROOT = Path(__file__).resolve().parent.parent
+from chapters import ROOT, chapters
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -111,12 +111,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of book/")
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: every chapter")
     parser.add_argument(
         "--check", action="store_true", help="change nothing, report what is not clean"
     )
     arguments = parser.parse_args()
-    paths = arguments.notebooks or sorted((ROOT / "book").glob("*.ipynb"))
+    paths = arguments.notebooks or [chapter.notebook for chapter in chapters()]
     if arguments.check:
         faults = [fault for fault in map(check, paths) if fault]
         print("\n".join(faults) or f"{len(paths)} notebooks are clean")

@@ -83,13 +83,18 @@ def book() -> int:
 
 
 def pytest(*arguments: str) -> int:
-    """The tests proper: units, chapter contract, export, package, rendered pages."""
+    """The tests proper, slow ones too: units, chapter contract, package, rendered pages."""
     return call(environment.prepare("test"), "-m", "pytest", "--durations=10", *arguments)
+
+
+def quick(*arguments: str) -> int:
+    """The tests that answer within seconds each: no chapter is run, no page is built."""
+    return pytest("-m", "not slow and not browser", *arguments)
 
 
 def export() -> int:
     """Write mini_gpt's generated modules from the chapters."""
-    return call(script(environment.prepare("test"), "nbdev-export"))
+    return call(environment.prepare("test"), "tools/export.py")
 
 
 def notebooks(*arguments: str) -> int:
@@ -154,7 +159,7 @@ def call(*command: str | Path) -> int:
 
 
 FUNCTIONS = (
-    *(demo, test, lint, wheel, book, pytest, export, notebooks),
+    *(demo, test, quick, lint, wheel, book, pytest, export, notebooks),
     *(gpu, bench, pretrain, constraints, clean, distclean),
 )
 JOBS: dict[str, Callable[..., int]] = {function.__name__: function for function in FUNCTIONS}

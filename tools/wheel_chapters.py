@@ -1,7 +1,7 @@
 """Run the chapters as on Colab: copies outside the checkout, the wheel installed.
 
-    python tools/wheel_chapters.py                 every chapter
-    python tools/wheel_chapters.py 05_attention    some of them
+    python tools/wheel_chapters.py              every chapter
+    python tools/wheel_chapters.py attention    some of them, by stem (or 09_attention)
 
 The wheel is built from the working tree and goes with `[notebooks]`, nbval and pytest into
 `build/wheel-venv`, an environment of its own: what the package forgets to declare or to ship is
@@ -19,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 import environment
+from chapters import chapters
 
 ROOT = environment.ROOT
 
@@ -51,12 +52,12 @@ def install_wheel(wheel: Path) -> Path:
     return python
 
 
-def run_chapters(python: Path, chapters: list[Path]) -> int:
+def run_chapters(python: Path, notebooks: list[Path]) -> int:
     """Run nbval over copies of the chapters; returns pytest's exit status."""
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder).resolve()
-        for chapter in chapters:
-            shutil.copy(chapter, outside)
+        for notebook in notebooks:
+            shutil.copy(notebook, outside)
         # No settings of whoever runs this: a backend, a start-up file, another mini_gpt.
         private = "PYTHONPATH", "PYTHONSTARTUP", "MPLBACKEND", "IPYTHONDIR", "JUPYTER_CONFIG_DIR"
         variables = {name: value for name, value in os.environ.items() if name not in private}
@@ -72,14 +73,27 @@ def run_chapters(python: Path, chapters: list[Path]) -> int:
         return subprocess.call([python, "-m", "pytest", *options], cwd=outside, env=variables)
 
 
+def chosen(names: list[str]) -> list[Path]:
+    """The notebooks of the chapters with these stems or names; of all, where there are none.
+
+    Raises:
+        ValueError: if there is no such chapter.
+    """
+    known = {name: one for one in chapters() for name in (one.stem, one.name)}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"no chapter is called {' or '.join(unknown)}; see _toc.yml")
+    wanted = {known[name] for name in names} or set(chapters())
+    return [one.notebook for one in chapters() if one in wanted]
+
+
 def main() -> int:
-    chosen = sys.argv[1:] or ["*"]
-    chapters = sorted({path for name in chosen for path in (ROOT / "book").glob(f"{name}.ipynb")})
-    if not chapters:
-        raise SystemExit(f"no chapter of book/ is called {' or '.join(chosen)}")
+    try:
+        notebooks = chosen(sys.argv[1:])
+    except ValueError as fault:
+        raise SystemExit(f"wheel: {fault}") from None
     with tempfile.TemporaryDirectory() as folder:
         python = install_wheel(build_wheel(Path(folder)))
-    return run_chapters(python, chapters)
+    return run_chapters(python, notebooks)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,30 @@
-"""The cover's figure: the model that the book builds, each part linked to its chapter.
+"""The cover's figure: the model that the book builds, each part linked to its chapters.
 
-It is drawn here, as SVG inside the page, so that it takes the colours of the light or dark theme,
+It is drawn here, as SVG inside the page, so that it takes the colors of the light or dark theme,
 stays sharp at every size, and can be read aloud and followed by keyboard. In a page: the directive
 `{book-cover}`, without content.
+
+Numbers, titles and addresses come from `_toc.yml` and the notebooks. Only where a chapter's disc
+stands is said here, in DISCS; a chapter that is not named there is in the page's table alone.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from html import escape
 from math import exp
+from pathlib import Path
+from typing import NamedTuple
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
+
+from chapters import chapters
 
 WIDTH, HEIGHT = 460, 668
 LEFT, RIGHT = 80, 360  # the boxes of the model
@@ -22,19 +32,30 @@ MIDDLE = (LEFT + RIGHT) / 2
 STREAM = 112  # the residual stream runs up here
 INNER_LEFT, INNER_RIGHT = 150, 344  # the boxes beside it, in a block
 TEXT = "To be"  # five positions
+READ, WRITTEN = 30, 416  # the two loops beside the model: training, writing
 
-# Each chapter's page, and what a screen reader says of the link.
-CHAPTERS = {
-    1: ("01_tokens", "tokens"),
-    2: ("02_data", "data"),
-    3: ("03_embeddings", "embeddings"),
-    4: ("04_positions", "positions"),
-    5: ("05_attention", "attention"),
-    6: ("06_decoder", "the decoder block"),
-    7: ("07_gpt", "the whole GPT"),
-    8: ("08_gpt2", "the released GPT-2"),
-    9: ("09_training", "training"),
-    10: ("10_sampling", "sampling"),
+# Where each chapter's disc stands, by the chapter's stem.
+DISCS = {
+    "characters": (128, 646),
+    "bpe": (158, 646),
+    "tokenizer": (188, 646),
+    "data": (READ, 560),
+    "loss": (READ, 312),
+    "config": (66, 574),
+    "embedding": (LEFT, 520),
+    "position": (RIGHT, 520),
+    "attention": (INNER_RIGHT, 322),
+    "multi_head": (INNER_RIGHT, 446),
+    "decoder": (RIGHT, 196),
+    "model": (66, 100),
+    "diagnostics": (66, 340),
+    "gpt2": (374, 100),
+    "optimizer": (READ, 228),
+    "trainer": (READ, 84),
+    "run": (74, 54),
+    "sampling": (WRITTEN, 260),
+    "generation": (WRITTEN, 340),
+    "speculative": (WRITTEN, 560),
 }
 
 DESCRIPTION = (
@@ -63,7 +84,7 @@ def words(x: float, y: float, line: str, kind: str = "label", anchor: str = "mid
 
 
 def upward(x: float, y: float, line: str) -> str:
-    """A line of text that reads from bottom to top, centred on (x, y)."""
+    """A line of text that reads from bottom to top, centered on (x, y)."""
     place = f"translate({x} {y}) rotate(-90)"
     return element("text", "note", escape(line), transform=place, text_anchor="middle")
 
@@ -84,11 +105,20 @@ def plus(x: float, y: float) -> str:
     return element("circle", "plus", cx=x, cy=y, r=9) + cross
 
 
-def chapter(number: int, addresses: Mapping[int, str], x: float, y: float, *drawn: str) -> str:
-    """What belongs to a chapter, as one link, with the chapter's number in a disc at (x, y)."""
-    disc = element("circle", "disc", cx=x, cy=y, r=13) + words(x, y + 5, str(number), "number")
-    label = escape(f"Chapter {number}: {CHAPTERS[number][1]}")
-    href = escape(addresses[number])
+class Link(NamedTuple):
+    """Where a chapter is found, and what a screen reader says of it."""
+
+    number: int
+    title: str
+    address: str
+
+
+def chapter(stem: str, links: Mapping[str, Link], *drawn: str) -> str:
+    """What belongs to a chapter, as one link, with the chapter's number in its disc."""
+    (x, y), link = DISCS[stem], links[stem]
+    disc = element("circle", "disc", cx=x, cy=y, r=13) + words(x, y + 5, str(link.number), "number")
+    label = escape(f"Chapter {link.number}: {link.title}")
+    href = escape(link.address)
     return element("a", "chapter", "".join(drawn) + disc, href=href, aria_label=label)
 
 
@@ -120,11 +150,11 @@ def probabilities(x: float, y: float, width: float, height: float) -> str:
     )
 
 
-def cover(addresses: Mapping[int, str]) -> str:
+def cover(links: Mapping[str, Link]) -> str:
     """The figure as SVG.
 
     Args:
-        addresses: for the number of each chapter, the address of its page.
+        links: for the stem of each chapter, where it leads.
     """
     inner, inner_middle = INNER_RIGHT - INNER_LEFT, (INNER_LEFT + INNER_RIGHT) / 2
     tokens = "".join(
@@ -132,6 +162,7 @@ def cover(addresses: Mapping[int, str]) -> str:
         + words(MIDDLE - 80 + 40 * position, 616, "␣" if letter == " " else letter, "code")
         for position, letter in enumerate(TEXT)
     )
+    heads = "".join(box(INNER_LEFT + 5 * n, 322 - 5 * n, inner - 5 * n, 128) for n in (2, 1))
     attention = (
         box(INNER_LEFT, 322, inner, 128)
         + words(INNER_LEFT + 10, 380, "causal", anchor="start")
@@ -140,37 +171,33 @@ def cover(addresses: Mapping[int, str]) -> str:
     )
     parts = [
         # the two loops beside the model
-        flow(f"M{MIDDLE + 104} 54H416V611H{MIDDLE + 104}"),
-        upward(438, 440, "append it, and go on"),
-        upward(438, 190, "sample a token"),
-        flow(f"M{MIDDLE - 104} 611H30V54H{MIDDLE - 104}"),
-        upward(14, 420, "what really came next"),
-        upward(14, 160, "compare, improve"),
+        flow(f"M{MIDDLE + 104} 54H{WRITTEN}V611H{MIDDLE + 104}"),
+        upward(438, 450, "append it, and go on"),
+        upward(438, 180, "sample a token"),
+        flow(f"M{MIDDLE - 104} 611H{READ}V54H{MIDDLE - 104}"),
+        upward(14, 430, "what really came next"),
+        upward(14, 270, "compare"),
+        upward(14, 156, "improve, and go on"),
         # the model as a whole, then its parts from the bottom up
         box(66, 100, 308, 474, "frame whole"),
-        chapter(7, addresses, 66, 100, words(86, 124, "the whole GPT", "note", "start")),
-        chapter(8, addresses, 374, 100, words(354, 124, "GPT-2’s weights", "note", "end")),
-        chapter(1, addresses, MIDDLE - 98, 596, tokens),
-        words(MIDDLE, 650, "text, cut into tokens", "note"),
+        chapter("config", links),
+        chapter("diagnostics", links),
+        chapter("model", links, words(86, 124, "the whole GPT", "note", "start")),
+        chapter("gpt2", links, words(354, 124, "GPT-2’s weights", "note", "end")),
+        tokens,
+        chapter("characters", links),
+        chapter("bpe", links),
+        chapter("tokenizer", links, words(210, 650, "text, cut into tokens", "note", "start")),
         flow("M138 594V566"),
         flow("M292 594V566"),
+        chapter("embedding", links, box(LEFT, 522, 122, 40), words(LEFT + 61, 547, "embedding")),
         chapter(
-            3, addresses, LEFT, 520, box(LEFT, 522, 122, 40), words(LEFT + 61, 547, "embedding")
-        ),
-        chapter(
-            4,
-            addresses,
-            RIGHT,
-            520,
-            box(RIGHT - 122, 522, 122, 40),
-            words(RIGHT - 61, 547, "position"),
+            "position", links, box(RIGHT - 122, 522, 122, 40), words(RIGHT - 61, 547, "position")
         ),
         flow(f"M292 522V504H{STREAM + 13}"),
         chapter(
-            6,
-            addresses,
-            RIGHT,
-            196,
+            "decoder",
+            links,
             box(LEFT, 196, RIGHT - LEFT, 288, "frame"),
             words(INNER_LEFT, 220, "decoder block, L times", "label", "start"),
             box(INNER_LEFT, 236, inner, 46),
@@ -178,8 +205,10 @@ def cover(addresses: Mapping[int, str]) -> str:
         ),
         flow(f"M{STREAM} 522V176"),
         flow(f"M{STREAM} 468H{inner_middle}V454"),
-        flow(f"M{STREAM} 304H{inner_middle}V286"),
-        chapter(5, addresses, INNER_RIGHT, 322, attention),
+        flow(f"M{STREAM} 298H{inner_middle}V286"),
+        heads,
+        chapter("attention", links, attention),
+        chapter("multi_head", links, words(INNER_LEFT + 10, 444, "several heads", "note", "start")),
         flow(f"M{INNER_LEFT} 386H{STREAM + 13}"),
         flow(f"M{INNER_LEFT} 259H{STREAM + 13}"),
         plus(STREAM, 504),
@@ -192,9 +221,9 @@ def cover(addresses: Mapping[int, str]) -> str:
         probabilities(MIDDLE - 98, 66, 200, 52),
         element("path", "flow", d=f"M{MIDDLE - 100} 66H{MIDDLE + 100}"),
         words(MIDDLE, 84, "a probability for every next token", "note"),
-        chapter(2, addresses, 30, 550),
-        chapter(9, addresses, 30, 250),
-        chapter(10, addresses, 416, 310),
+        # the discs on the loops
+        *(chapter(stem, links) for stem in ("data", "loss", "optimizer", "trainer", "run")),
+        *(chapter(stem, links) for stem in ("sampling", "generation", "speculative")),
     ]
     head = element("path", "head", d="M0 0L8 4L0 8z")
     return (
@@ -220,16 +249,17 @@ class CoverDirective(SphinxDirective):
 
 
 def visit_cover(translator: HTML5Translator, node: CoverNode) -> None:
-    """Write the figure into the page. A chapter that is not in the book is an error."""
+    """Write the figure into the page. A disc of a chapter that is not in the book is an error."""
     builder, here = translator.builder, node["docname"]
-    folder = here.rpartition("/")[0]
-    pages = {number: f"{folder}/{page}".lstrip("/") for number, (page, _) in CHAPTERS.items()}
-    if missing := sorted(set(pages.values()) - builder.env.found_docs):
+    links = {
+        one.stem: Link(one.number, one.title(), builder.get_relative_uri(here, one.page))
+        for one in chapters(Path(builder.srcdir))
+    }
+    if missing := [stem for stem in DISCS if stem not in links]:
         raise ValueError(
-            f"the cover links to {', '.join(missing)}, not in the book; see _toc.yml and CHAPTERS"
+            f"the cover has discs for {', '.join(missing)}, not in the book; see _toc.yml and DISCS"
         )
-    addresses = {number: builder.get_relative_uri(here, page) for number, page in pages.items()}
-    translator.body.append(f'<figure class="book-cover">{cover(addresses)}</figure>')
+    translator.body.append(f'<figure class="book-cover">{cover(links)}</figure>')
     raise nodes.SkipNode
 
 

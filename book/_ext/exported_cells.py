@@ -12,11 +12,12 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-from book_repository import source_address
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
+
+from book_repository import source_address
 
 logger = logging.getLogger(__name__)
 

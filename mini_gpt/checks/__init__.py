@@ -1,31 +1,22 @@
-"""Checks for the exercises: each prints `correct: ...`, or `not yet: ...` with the case and a hint.
+"""Checks for the exercises: each prints `correct: ...`, or `not yet: ...` with the case
+and a hint.
 
 Every chapter has a module of checks with its own name, for instance
-`checks.attention.scaling_mean(your_function)`.
+`checks.attention.scaling_mean(your_function)`. It is imported when it is first asked
+for.
 """
 
-from mini_gpt.checks import (
-    attention,
-    data,
-    decoder,
-    embeddings,
-    gpt,
-    gpt2,
-    positions,
-    sampling,
-    tokens,
-    training,
-)
+from importlib import import_module
+from types import ModuleType
 
-__all__ = [
-    "attention",
-    "data",
-    "decoder",
-    "embeddings",
-    "gpt",
-    "gpt2",
-    "positions",
-    "sampling",
-    "tokens",
-    "training",
-]
+
+def __getattr__(name: str) -> ModuleType:
+    """The checks of a chapter."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    try:
+        return import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as fault:
+        if fault.name != f"{__name__}.{name}":
+            raise
+        raise AttributeError(f"there are no checks for a chapter {name!r}") from None

@@ -8,33 +8,32 @@ from mini_gpt.checks.report import call, expect, run_check
 
 
 def inputs_and_targets(function: Callable[[Sequence[int], int, int], object]) -> None:
-    """Check `inputs_and_targets(tokens, start, context_length)`: one window and its targets."""
+    """Check `inputs_and_targets(tokens, start, context_length)`: one window."""
 
     def cases() -> None:
         tokens = [10, 11, 12, 13, 14, 15, 16]
+        first, last = ([10, 11, 12], [11, 12, 13]), ([13, 14, 15], [14, 15, 16])
         for start, context_length, expected, hint in (
-            (0, 3, ([10, 11, 12], [11, 12, 13]), "the targets are one place further on."),
+            (0, 3, first, "the targets are one place further on."),
             (2, 1, ([12], [13]), "a context of one token has one target."),
-            (3, 3, ([13, 14, 15], [14, 15, 16]), "the last window ends with the last token."),
+            (3, 3, last, "the last window ends with the last token."),
             (4, 3, None, "the last target would lie behind the end of the text."),
             (0, 7, None, "seven tokens hold no context of seven and its targets."),
             (0, 6, (tokens[:-1], tokens[1:]), "seven tokens hold a context of six."),
         ):
             found = call(function, list(tokens), start, context_length)
             if isinstance(found, (tuple, list)):
-                found = tuple(list(piece) for piece in found)
-            expect(
-                f"seven tokens, 10 to 16, start {start} and context {context_length}",
-                found,
-                expected,
-                hint,
-            )
+                found = tuple(list(part) for part in found)
+            case = f"seven tokens, 10 to 16, start {start} and context {context_length}"
+            expect(case, found, expected, hint)
 
-    run_check(cases, "the targets are the inputs' right neighbours, and the last window fits.")
+    run_check(
+        cases, "the targets are the inputs' right neighbors, and the last window fits."
+    )
 
 
 def share_seen(function: Callable[[int, int, int, int], object]) -> None:
-    """Check `share_seen(batches, batch, context_length, length)`: what random windows cover."""
+    """Check `share_seen(batches, batch_size, context_length, length)`."""
 
     def cases() -> None:
         for case, arguments, expected, hint in (
@@ -44,7 +43,8 @@ def share_seen(function: Callable[[int, int, int, int], object]) -> None:
                 "two batches of one window",
                 (2, 1, 5, 100),
                 1 - 0.95**2,
-                "windows may overlap, so the shares do not add up: first ask what is missed.",
+                "windows may overlap, so the shares do not add up: first ask what is "
+                "missed.",
             ),
             (
                 "one batch of two windows",
@@ -61,11 +61,13 @@ def share_seen(function: Callable[[int, int, int, int], object]) -> None:
         ):
             expect(case, call(function, *arguments), expected, hint, tolerance=1e-6)
 
-    run_check(cases, "random windows leave e^-1 of the text unseen after one epoch's worth.")
+    run_check(
+        cases, "random windows leave e^-1 of the text unseen after one epoch's worth."
+    )
 
 
 def leaked(function: Callable[[Sequence[int], Sequence[int], int], object]) -> None:
-    """Check `leaked(training_starts, validation_starts, context_length)`: the share in both."""
+    """Check `leaked(training_starts, validation_starts, context_length)`."""
 
     def cases() -> None:
         for case, arguments, expected, hint in (

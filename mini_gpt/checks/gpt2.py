@@ -10,20 +10,21 @@ import torch
 from torch import Tensor
 
 from mini_gpt.checks.report import call, expect, run_check
+from mini_gpt.config import GPTConfig
 from mini_gpt.gpt2 import gpt2_names
-from mini_gpt.model import GPT, GPTConfig
+from mini_gpt.model import GPT
 
 
 def our_name(answer: Callable[[str], Any]) -> None:
     """Check a function from one of GPT-2's names to ours."""
     hints = {
         "h.7.ln_1.bias": "this one stands in the text of the exercise.",
-        "wte.weight": "names outside the blocks have no layer; GPT2_NAMES has them as they are.",
-        "h.0.attn.c_attn.weight": "put {layer} in place of the number and look the name up.",
+        "wte.weight": "GPT2_NAMES has no .weight and no .bias; add what was there.",
+        "h.0.attn.c_attn.weight": "put {layer} in place of the number.",
         "h.1.ln_1.weight": "two things in this name are digits; only one is the layer.",
         "h.2.ln_2.weight": "two things in this name are digits; only one is the layer.",
         "h.47.mlp.c_proj.bias": "a layer can have two digits.",
-        "ln_f.bias": "names outside the blocks have no layer; GPT2_NAMES has them as they are.",
+        "ln_f.bias": "names outside the blocks have no layer.",
     }
     table = gpt2_names(48)
 
@@ -42,16 +43,8 @@ def query_weight(answer: Callable[[dict[str, Tensor], int, int, int], Any]) -> N
         for layer in range(2)
     }
     hints = {
-        (
-            0,
-            0,
-            3,
-        ): "c_attn is (inputs, outputs): take columns, and of the queries only the first 4.",
-        (
-            1,
-            2,
-            3,
-        ): "queries are the first third of the columns, and the heads lie side by side in it.",
+        (0, 0, 3): "c_attn is (inputs, outputs): take the first 4 of the columns.",
+        (1, 2, 3): "queries are the first third of the columns, head beside head.",
         (1, 1, 2): "the head width is the width divided by the number of heads.",
     }
 
@@ -80,15 +73,30 @@ def with_biases(answer: Callable[[GPT], Any]) -> None:
         before = model(ids)
         found = answer(model)
         kind = type(found).__name__
-        expect("the kind of the answer", kind, "GPT", "return a new GPT with the other config.")
+        expect(
+            "the kind of the answer",
+            kind,
+            "GPT",
+            "return a new GPT with the other config.",
+        )
         assert isinstance(found, GPT)
         hint = "dataclasses.replace(model.config, bias=True) describes the new model."
         expect("its config", found.config, replace(config, bias=True), hint)
         biases = sum(name.endswith("bias") for name, _ in found.named_parameters())
-        expect("the number of biases", biases, 13, "the new model is built from its config.")
+        expect(
+            "the number of biases",
+            biases,
+            13,
+            "the new model is built from its config.",
+        )
         hint = "every weight has to be copied, and every bias has to be 0."
         expect("its logits", found.eval()(ids), before, hint)
-        expect("the given model's logits", model(ids), before, "leave the given model as it is.")
+        expect(
+            "the given model's logits",
+            model(ids),
+            before,
+            "leave the given model as it is.",
+        )
         hint = "the two models must not share their memory; copy the weights."
         shared = {p.data_ptr() for p in model.parameters()} & {
             p.data_ptr() for p in found.parameters()

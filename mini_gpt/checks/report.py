@@ -1,4 +1,4 @@
-"""How an exercise's check speaks: which case, what was expected, what came, and a hint."""
+"""How an exercise's check speaks: the case, what was expected, what came, a hint."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-# Frames in these folders are not the reader's: the packages that are installed, and our own.
+# Frames in these folders are not the reader's: the packages that are installed, and our
+# own.
 OTHERS = (str(Path(torch.__file__).parent.parent), str(Path(__file__).parent.parent))
 
 
@@ -18,11 +19,15 @@ class NotYet(Exception):
 
 
 def show(value: object) -> str:
-    """A value as a reader would write it down: short, rounded, with its shape where it has one."""
+    """A value as a reader would write it down: short, rounded, with its shape where it
+    has one.
+    """
     if isinstance(value, torch.Tensor):
         shape = "×".join(map(str, value.shape)) or "scalar"
         numbers = value.detach().flatten()[:6].tolist()
-        body = ", ".join(show(number) for number in numbers) + (", …" if value.numel() > 6 else "")
+        body = ", ".join(show(number) for number in numbers) + (
+            ", …" if value.numel() > 6 else ""
+        )
         return f"tensor {shape} [{body}]"
     if isinstance(value, float):
         return f"{value:.4g}"
@@ -31,11 +36,13 @@ def show(value: object) -> str:
 
 
 def close(found: object, expected: object, tolerance: float) -> bool:
-    """Equal for texts, integers and truth values, close for floats and tensors; never raises.
+    """Equal for texts, integers and truth values, close for floats and tensors; never
+    raises.
 
     Args:
         found: What the reader's code returned.
-        expected: What is right. Lists, tuples and dictionaries are compared item by item.
+        expected: What is right. Lists, tuples and dictionaries are compared item by
+            item.
         tolerance: Relative and absolute tolerance for floats.
     """
     if isinstance(expected, torch.Tensor):
@@ -55,7 +62,9 @@ def close(found: object, expected: object, tolerance: float) -> bool:
         if not isinstance(found, list | tuple) or type(found) is not type(expected):
             return False
         pairs = zip(found, expected, strict=False)
-        return len(found) == len(expected) and all(close(f, e, tolerance) for f, e in pairs)
+        return len(found) == len(expected) and all(
+            close(f, e, tolerance) for f, e in pairs
+        )
     if isinstance(expected, dict):
         return (
             isinstance(found, dict)
@@ -65,7 +74,9 @@ def close(found: object, expected: object, tolerance: float) -> bool:
     return type(found) is type(expected) and bool(found == expected)
 
 
-def expect(case: str, found: object, expected: object, hint: str, tolerance: float = 1e-4) -> None:
+def expect(
+    case: str, found: object, expected: object, hint: str, tolerance: float = 1e-4
+) -> None:
     """Raise `NotYet` unless `found` is what the case asks for.
 
     Args:
@@ -80,7 +91,8 @@ def expect(case: str, found: object, expected: object, hint: str, tolerance: flo
     wanted, got = show(expected), show(found)
     if wanted == got:  # two things that look alike when written down
         wanted, got = (
-            f"{text} ({kind(value)})" for text, value in ((wanted, expected), (got, found))
+            f"{text} ({kind(value)})"
+            for text, value in ((wanted, expected), (got, found))
         )
     if wanted == got:
         got += ", which differs further on"
@@ -88,14 +100,17 @@ def expect(case: str, found: object, expected: object, hint: str, tolerance: flo
 
 
 def kind(value: object) -> str:
-    """What a value is, for a reader: its type, for tensors also the type of its numbers."""
+    """What a value is, for a reader: its type, for tensors also the type of its
+    numbers.
+    """
     if isinstance(value, torch.Tensor):
         return f"tensor of {str(value.dtype).removeprefix('torch.')}"
     return type(value).__name__
 
 
 def run_check(cases: Callable[[], Iterable[None] | None], praise: str) -> None:
-    """Run an exercise's cases and print one line: `correct: ...` or `not yet: ...`. Never raises.
+    """Run an exercise's cases and print one line: `correct: ...` or `not yet: ...`.
+    Never raises.
 
     Args:
         cases: Calls `expect` for each case; may be a generator.
@@ -107,13 +122,17 @@ def run_check(cases: Callable[[], Iterable[None] | None], praise: str) -> None:
     except NotYet as fault:
         print(f"not yet: {fault}")
     except Exception as error:
-        print(f"not yet: your code raised {type(error).__name__}: {error}{where(error)}")
+        print(
+            f"not yet: your code raised {type(error).__name__}: {error}{where(error)}"
+        )
     else:
         print(f"correct: {praise}")
 
 
 def where(error: Exception) -> str:
-    """The innermost line of the reader's own code in an error's traceback, ready to be appended."""
+    """The innermost line of the reader's own code in an error's traceback, ready to be
+    appended.
+    """
     frames = [
         frame
         for frame in traceback.extract_tb(error.__traceback__)
@@ -125,12 +144,16 @@ def where(error: Exception) -> str:
 
 
 def call(function: Callable[..., Any], *arguments: object) -> Any:
-    """Call the reader's function on copies of tensors, so that no change in place fools a case."""
+    """Call the reader's function on copies of tensors, so that no change in place fools
+    a case.
+    """
     return function(*map(copied, arguments))
 
 
 def copied(value: object) -> object:
-    """The same value with its tensors copied, in lists, tuples and dictionaries as well."""
+    """The same value with its tensors copied, in lists, tuples and dictionaries as
+    well.
+    """
     if isinstance(value, torch.Tensor):
         return value.clone()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Checks for the exercises of the chapter on sampling."""
+"""Checks for the exercises of the chapter on choosing a token."""
 
 from __future__ import annotations
 
@@ -8,32 +8,50 @@ import torch
 from torch import Tensor
 
 from mini_gpt.checks.report import NotYet, call, expect, run_check
-from mini_gpt.model import GPTConfig
 
 
-def texts_that_fit(answer: Callable[[GPTConfig, int, int], int]) -> None:
-    """Check how many full key/value caches fit into some memory.
+def reheat(answer: Callable[[Tensor, float], Tensor]) -> None:
+    """Check a change of temperature that is given probabilities, not logits.
 
     Args:
-        answer: Takes a configuration, the memory in bytes and the bytes of each number.
+        answer: Takes the probabilities at temperature 1 and another temperature.
     """
 
     def cases() -> Iterator[None]:
-        hint = "how many numbers does one layer keep for one position, keys and values together?"
-        one = GPTConfig(vocab_size=7, context_length=5, layers=3, heads=2, width=8)
-        for case, config, memory, size, fit in (
-            ("240 numbers a text, 4 bytes each, and room for 9600 bytes", one, 9600, 4, 10),
-            ("the same with one byte less", one, 9599, 4, 9),
-            ("the same with 2 bytes a number", one, 9599, 2, 19),
-            ("GPT-2 small in 16 GiB of float32", GPTConfig.preset("gpt2"), 16 * 2**30, 4, 227),
-        ):
-            expect(case, call(answer, config, memory, size), fit, hint)
+        hint = "the logits are ln p; what does dividing them do to p itself?"
+        half = torch.tensor([0.5, 0.25, 0.25])
+        two_thirds = torch.tensor([4 / 6, 1 / 6, 1 / 6])
+        expect("temperature 1", call(answer, half, 1.0), half, hint)
+        yield
+        expect(
+            "[0.5, 0.25, 0.25] at temperature 0.5",
+            call(answer, half, 0.5),
+            two_thirds,
+            hint,
+        )
+        yield
+        found = call(answer, torch.tensor([0.64, 0.36, 0.0]), 2.0)
+        expect(
+            "[0.64, 0.36, 0] at temperature 2",
+            found,
+            torch.tensor([8 / 14, 6 / 14, 0.0]),
+            "what has probability 0 keeps it",
+        )
+        yield
+        logits = torch.tensor([2.0, -1.0, 0.0, -3.0, 0.5])
+        for degree in (0.3, 1.7):
+            expect(
+                f"five tokens at temperature {degree}",
+                call(answer, logits.softmax(-1), degree),
+                (logits / degree).softmax(-1),
+                hint,
+            )
             yield
 
-    run_check(cases, "two vectors of the width for each layer and position, whatever the heads")
+    run_check(cases, "a temperature is a power of the probabilities")
 
 
-def penalise(answer: Callable[[Tensor, Sequence[int], float], Tensor]) -> None:
+def penalize(answer: Callable[[Tensor, Sequence[int], float], Tensor]) -> None:
     """Check a penalty on tokens that were seen.
 
     Args:
@@ -47,7 +65,11 @@ def penalise(answer: Callable[[Tensor, Sequence[int], float], Tensor]) -> None:
             ("nothing seen", [], [1, 1, 1, 1]),
             ("a token with a positive logit seen", [0], [0.5, 1, 1, 1]),
             ("a token with a negative logit seen", [1], [1, 0.5, 1, 1]),
-            ("two tokens seen, one of them three times", [3, 2, 3, 3], [1, 1, 0.5, 0.5]),
+            (
+                "two tokens seen, one of them three times",
+                [3, 2, 3, 3],
+                [1, 1, 0.5, 0.5],
+            ),
         ):
             expected = weights * torch.tensor(factors)
             before = logits.clone()
@@ -77,37 +99,49 @@ def penalise(answer: Callable[[Tensor, Sequence[int], float], Tensor]) -> None:
     run_check(cases, "a seen token becomes less likely, whatever the sign of its logit")
 
 
-def keep_or_redraw(answer: Callable[[Tensor, Tensor, int, float, float], int]) -> None:
-    """Check that draws from one distribution become draws from another.
+def race(answer: Callable[[Tensor, Tensor], int]) -> None:
+    """Check a draw by who arrives first.
 
     Args:
-        answer: Takes the target's and the draft's probabilities, the drafted token and two darts.
+        answer: Takes the probabilities and one dart for each token.
     """
 
     def cases() -> Iterator[None]:
-        target = torch.tensor([0.1, 0.6, 0.0, 0.3], dtype=torch.float64)
-        draft = torch.tensor([0.4, 0.2, 0.3, 0.1], dtype=torch.float64)
-        keep = "is the first dart below target / draft of this token?"
-        redraw = "draw from what the target has more: max(0, target - draft)"
-        for case, token, first, second, expected, hint in (
-            ("a token that the target likes better", 1, 0.99, 0.5, 1, keep),
-            ("target / draft = 0.25 and a first dart of 0.2", 0, 0.2, 0.5, 0, keep),
-            ("target / draft = 0.25 and darts 0.3 and 0.5", 0, 0.3, 0.5, 1, redraw),
-            ("target / draft = 0.25 and darts 0.3 and 0.9", 0, 0.3, 0.9, 3, redraw),
-            ("a token that the target never says, darts 0 and 0.1", 2, 0.0, 0.1, 1, keep),
+        early = "token i arrives after the time -ln(dart) / probability"
+        even = torch.tensor([0.25, 0.25, 0.5])
+        for case, darts, winner in (
+            ("equal darts", [0.5, 0.5, 0.5], 2),
+            (
+                "probabilities [1/4, 1/4, 1/2] and darts [0.2, 0.9, 0.6]",
+                [0.2, 0.9, 0.6],
+                1,
+            ),
+            (
+                "probabilities [1/4, 1/4, 1/2] and darts [0.7, 0.2, 0.6]",
+                [0.7, 0.2, 0.6],
+                2,
+            ),
         ):
-            expect(case, call(answer, target, draft, token, first, second), expected, hint)
+            expect(case, call(answer, even, torch.tensor(darts)), winner, early)
             yield
+        probabilities = torch.tensor([0.1, 0.0, 0.6, 0.3])
+        expect(
+            "a token of probability 0 whose dart is nearly 1",
+            call(answer, probabilities, torch.tensor([0.2, 0.999, 0.5, 0.1])),
+            2,
+            "what has no probability never arrives",
+        )
+        yield
         generator = torch.Generator().manual_seed(0)
-        drafted = torch.multinomial(draft, 4000, replacement=True, generator=generator).tolist()
-        darts = torch.rand(4000, 2, dtype=torch.float64, generator=generator).tolist()
-        drawn = [
-            int(answer(target, draft, token, first, second))
-            for token, (first, second) in zip(drafted, darts, strict=True)
-        ]
-        shares = torch.bincount(torch.tensor(drawn), minlength=4) / len(drawn)
-        hint = "kept and redrawn tokens together must have the target's probabilities"
-        expect("4000 drafted tokens, shares", shares.double(), target, hint, tolerance=0.03)
+        thrown = torch.rand(6000, 4, generator=generator)
+        winners = torch.tensor([int(answer(probabilities, four)) for four in thrown])
+        expect(
+            "6000 races, shares of the winners",
+            torch.bincount(winners, minlength=4) / 6000,
+            probabilities,
+            early,
+            tolerance=0.03,
+        )
         yield
 
-    run_check(cases, "the drafted tokens, kept or redrawn, are draws from the target")
+    run_check(cases, "the winners of the race are draws from the probabilities")

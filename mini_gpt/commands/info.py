@@ -8,34 +8,36 @@ from typing import Annotated
 
 import tyro
 
-from mini_gpt.files import SHIPPED, SHIPPED_NAME
-from mini_gpt.gpt2 import load_config
-from mini_gpt.model import (
-    PRESETS,
-    GPTConfig,
+from mini_gpt.config import PRESETS, GPTConfig
+from mini_gpt.diagnostics import (
     decoding_bytes,
     flops_per_token,
     parameters_by_component,
     training_bytes,
 )
+from mini_gpt.support.hub import SHIPPED, SHIPPED_NAME
+from mini_gpt.support.model_folder import load_config
 
 
 @dataclass(frozen=True)
 class Info:
-    """Print a model's parameters, its FLOPs per token and the memory it takes. Builds nothing."""
+    """Print a model's parameters, its FLOPs per token and the memory it takes. Builds
+    nothing.
+    """
 
     model: Annotated[str, tyro.conf.Positional]
-    """A preset, for instance gpt2-xl; the folder of a model, ours or Hugging Face's GPT-2; or
-    shakespeare, the model that comes with the package."""
-    batch: int = 1
+    """A preset, for instance gpt2-xl; the folder of a model, ours or Hugging Face's
+    GPT-2; or shakespeare, the model that comes with the package.
+    """
+    batch_size: int = 1
     """Texts generated side by side, for the memory of decoding."""
 
 
 def run_info(command: Info) -> None:
     """Print what follows from a model's shape alone."""
-    if command.batch < 1:
-        raise ValueError(f"batch {command.batch} must be at least 1")
-    print(describe_model(command.model, shape_of(command.model), command.batch))
+    if command.batch_size < 1:
+        raise ValueError(f"batch_size {command.batch_size} must be at least 1")
+    print(describe_model(command.model, shape_of(command.model), command.batch_size))
 
 
 def shape_of(name: str) -> GPTConfig:
@@ -52,38 +54,47 @@ def shape_of(name: str) -> GPTConfig:
     folder = SHIPPED if name == SHIPPED_NAME else Path(name)
     if not folder.exists():
         raise ValueError(
-            f"{name!r} is neither a folder nor a preset; the presets are {', '.join(PRESETS)}"
+            f"{name!r} is neither a folder nor a preset; the presets are "
+            f"{', '.join(PRESETS)}"
         )
-    return load_config(folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder)
+    run = folder / "checkpoint"  # a run keeps its newest model there
+    return load_config(run if run.is_dir() else folder)
 
 
-def describe_model(name: str, config: GPTConfig, batch: int = 1) -> str:
+def describe_model(name: str, config: GPTConfig, batch_size: int = 1) -> str:
     """A table of parameters by component, FLOPs per token and memory.
 
     Args:
         name: What to call the model.
         config: Its shape.
-        batch: Texts generated side by side (B).
+        batch_size: Texts generated side by side (B).
     """
     parts = parameters_by_component(config)
     total, context = sum(parts.values()), config.context_length
     training = flops_per_token(config)
-    lines = [
+    decoding = decoding_bytes(config, batch_size), decoding_bytes(config, batch_size, 2)
+    heading = (
         f"{name}: {config.layers} layers, width {config.width}, {config.heads} heads, "
-        f"vocabulary {config.vocab_size:,}, context {context:,}",
-        "",
-        "parameters",
-        *(f"  {part:<28}{count:>16,}  {count / total:6.1%}" for part, count in parts.items()),
-        f"  {'total':<28}{total:>16,}",
-        "",
-        f"FLOPs per token, at the full context of {context:,}",
-        f"  {'forward':<28}{training // 3:>16,}",
-        f"  {'forward and backward':<28}{training:>16,}",
-        "",
-        "memory in bytes",
-        f"  {'weights, float32':<28}{4 * total:>16,}",
-        f"  {'training, float32, AdamW':<28}{training_bytes(config):>16,}  before activations",
-        f"  {'decoding, float32':<28}{decoding_bytes(config, batch):>16,}  batch {batch}",
-        f"  {'decoding, bfloat16':<28}{decoding_bytes(config, batch, 2):>16,}  batch {batch}",
-    ]
+        f"vocabulary {config.vocab_size:,}, context {context:,}"
+    )
+    tables: dict[str, list[tuple[str, int, str]]] = {
+        "parameters": [
+            *((part, count, f"{count / total:6.1%}") for part, count in parts.items()),
+            ("total", total, ""),
+        ],
+        f"FLOPs per token, at the full context of {context:,}": [
+            ("forward", training // 3, ""),
+            ("forward and backward", training, ""),
+        ],
+        "memory in bytes": [
+            ("weights, float32", 4 * total, ""),
+            ("training, float32, AdamW", training_bytes(config), "before activations"),
+            ("decoding, float32", decoding[0], f"batch size {batch_size}"),
+            ("decoding, bfloat16", decoding[1], f"batch size {batch_size}"),
+        ],
+    }
+    lines = [heading]
+    for title, rows in tables.items():
+        lines += ["", title]
+        lines += [f"  {row:<28}{n:>16,}  {note}".rstrip() for row, n, note in rows]
     return "\n".join(lines)

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from mini_gpt.files import atomic_file
+from mini_gpt.support.files import atomic_file, read_text, shown_name
 
-MARKERS = "osD^vPX*"
+_MARKERS = "osD^vPX*"
 
 
 @dataclass(frozen=True)
 class Plot:
-    """Compare runs: draw their loss curves into one picture, and print how each came out."""
+    """Compare runs: draw their losses into one picture, and print how each came out."""
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
     """Folders that `mini-gpt train` wrote."""
@@ -28,8 +28,9 @@ class Plot:
 def run_plot(command: Plot) -> None:
     """Read the metrics of the runs, print a table, draw the curves."""
     if not command.runs:
-        raise ValueError("name at least one run, for instance: mini-gpt plot runs/latest")
-    runs = {str(run): read_metrics(run) for run in command.runs}
+        example = "mini-gpt plot runs/latest"
+        raise ValueError(f"name at least one run, for instance: {example}")
+    runs = {shown_name(run): _read_metrics(run) for run in command.runs}
     length = max(map(len, runs))
     print(f"{'run':<{length}}   steps  lowest validation loss  tokens/s")
     for name, entries in runs.items():
@@ -40,33 +41,31 @@ def run_plot(command: Plot) -> None:
     print(draw_runs(runs, command.out))
 
 
-def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """The looks of a run, in order.
-
-    Args:
-        run: The run's folder, or its `metrics.jsonl`.
+def _read_metrics(run: Path) -> list[dict[str, Any]]:
+    """The measurements of a run, in order; from its folder, or its `metrics.jsonl`.
 
     Raises:
         ValueError: if it is no run, or nothing has been measured in it yet.
     """
     path = run if run.is_file() else run / "metrics.jsonl"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
         entries = [json.loads(line) for line in lines]
-        looks = [entry for entry in entries if "step" in entry]
+        measured = [entry for entry in entries if "step" in entry]
     except (OSError, ValueError, TypeError) as fault:
         raise ValueError(f"{run} is not a run of mini-gpt train ({fault})") from None
-    if not looks:
-        raise ValueError(f"nothing has been measured in {run} yet; wait for its first look")
-    return looks
+    if not measured:
+        raise ValueError(
+            f"nothing has been measured in {run} yet; wait for its first measurement"
+        )
+    return measured
 
 
 def draw_runs(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> str:
-    """Draw the losses of runs into one picture, and say where it is, or why there is none.
+    """Draw the losses of runs into a picture; says where it is, or why there is none.
 
     Args:
-        runs: The looks of each run, by its name.
-        path: The picture to write.
+        runs: The measurements of each run, by its name.
     """
     try:
         import matplotlib as mpl
@@ -75,32 +74,35 @@ def draw_runs(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> st
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from mini_gpt import figures
+    from mini_gpt.support import figures
 
     with mpl.rc_context():  # leave the caller's style as it is
         figures.use_style()
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        for number, (name, looks) in enumerate(runs.items()):
-            steps = [look["step"] for look in looks]
+        for number, (name, measured) in enumerate(runs.items()):
+            steps = [entry["step"] for entry in measured]
             prefix = f"{name}, " if len(runs) > 1 else ""
-            marker = MARKERS[number % len(MARKERS)]
+            marker = _MARKERS[number % len(_MARKERS)]
             (drawn,) = axes.plot(
                 steps,
-                [look["validation_loss"] for look in looks],
+                [entry["validation_loss"] for entry in measured],
                 marker=marker,
                 label=f"{prefix}validation",
             )
             axes.plot(
                 steps,
-                [look["training_loss"] for look in looks],
+                [entry["training_loss"] for entry in measured],
                 ls="--",
                 color=drawn.get_color(),
                 label=f"{prefix}training",
             )
-        axes.set(xlabel="step", ylabel="loss (nats per token)", title="Loss while training")
+        axes.set(
+            xlabel="step", ylabel="loss (nats per token)", title="Loss while training"
+        )
         axes.legend(fontsize="small")
         with atomic_file(path) as partial:
             figure.savefig(partial, format="png")
-    return f"the loss curve is {path}" if len(runs) == 1 else f"the loss curves are in {path}"
+    several = len(runs) > 1
+    return f"the loss curves are in {path}" if several else f"the loss curve is {path}"

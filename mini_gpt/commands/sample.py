@@ -11,13 +11,15 @@ from typing import Annotated
 
 import tyro
 
-from mini_gpt.files import SHIPPED_NAME
-from mini_gpt.gpt2 import from_pretrained
-from mini_gpt.layout import has_onednn, stored_for_writing
+from mini_gpt.characters import Tokenizer
+from mini_gpt.generation import generate_rows
 from mini_gpt.model import GPT
-from mini_gpt.runtime import resolve_device
-from mini_gpt.sampling import SampleConfig, start_ids, write_together
-from mini_gpt.tokenizer import Tokenizer
+from mini_gpt.sampling import SampleConfig
+from mini_gpt.support.device import resolve_device
+from mini_gpt.support.files import read_text
+from mini_gpt.support.hub import SHIPPED_NAME
+from mini_gpt.support.model_folder import from_pretrained
+from mini_gpt.support.prompts import encode_prompt
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,9 @@ class Sample:
     """Write text with a trained model."""
 
     checkpoint: Annotated[str, tyro.conf.Positional] = SHIPPED_NAME
-    """Folder that `mini-gpt train` wrote: a run (runs/latest) or its checkpoint. If not given, the
-    model of Shakespeare's works that comes with the package."""
+    """Folder that `mini-gpt train` wrote: a run (runs/latest) or its checkpoint. If not
+    given, the model of Shakespeare's works that comes with the package.
+    """
     prompt: str | None = None
     """Text to go on from; a line break where no prompt is given."""
     prompt_file: Path | None = None
@@ -34,27 +37,29 @@ class Sample:
     num: int = 1
     """Number of texts, with the seeds --seed, --seed + 1, and so on."""
     interactive: bool = False
-    """Read prompts from standard input, a line each, and answer each at once, until it ends."""
+    """Read prompts from standard input, a line each, and answer each at once, until it
+    ends.
+    """
     device: str = "auto"
     """"cpu", "cuda", "mps", or "auto" for the best one there is."""
-    sampling: tyro.conf.OmitArgPrefixes[SampleConfig] = field(default_factory=SampleConfig)
+    sampling: tyro.conf.OmitArgPrefixes[SampleConfig] = field(
+        default_factory=SampleConfig
+    )
     """How to choose tokens, and how many."""
 
 
 def run_sample(command: Sample) -> None:
     """Load a checkpoint and stream what the model writes after the prompt."""
-    prompt = given_prompt(command)
+    prompt = _given_prompt(command)
     device = resolve_device(command.device)
-    model, tokenizer = from_pretrained(checkpoint_folder(command.checkpoint), device)
-    if device.type == "cpu" and not has_onednn():
-        stored_for_writing(model)
+    model, tokenizer = from_pretrained(_checkpoint_folder(command.checkpoint), device)
     if command.interactive:
-        answer_lines(model, tokenizer, command, sys.stdin)
+        _answer_lines(model, tokenizer, command, sys.stdin)
     else:
-        write_several(model, tokenizer, prompt, command)
+        _write_several(model, tokenizer, prompt, command)
 
 
-def checkpoint_folder(name: str) -> str | Path:
+def _checkpoint_folder(name: str) -> str | Path:
     """The checkpoint of a run, a checkpoint, or the name of the model that is shipped.
 
     Raises:
@@ -64,11 +69,13 @@ def checkpoint_folder(name: str) -> str | Path:
     if name == SHIPPED_NAME:
         return name
     if not folder.is_dir():
-        raise FileNotFoundError(f"no checkpoint {name!r}; train one first with: mini-gpt train")
+        raise FileNotFoundError(
+            f"no checkpoint {name!r}; train one first with: mini-gpt train"
+        )
     return folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
 
 
-def given_prompt(command: Sample) -> str:
+def _given_prompt(command: Sample) -> str:
     """The prompt that was asked for.
 
     Raises:
@@ -77,31 +84,34 @@ def given_prompt(command: Sample) -> str:
     """
     if command.num < 1:
         raise ValueError(f"--num {command.num} must be at least 1")
-    given = [command.prompt is not None, command.prompt_file is not None, command.interactive]
+    given = [
+        command.prompt is not None,
+        command.prompt_file is not None,
+        command.interactive,
+    ]
     if sum(given) > 1:
         raise ValueError("give only one of --prompt, --prompt-file and --interactive")
     if command.prompt_file is None:
         return "\n" if command.prompt is None else command.prompt
-    try:
-        return command.prompt_file.read_text(encoding="utf-8")
-    except UnicodeDecodeError as fault:
-        raise ValueError(
-            f"{command.prompt_file} is not UTF-8 at offset {fault.start}; save it as UTF-8"
-        ) from None
+    return read_text(command.prompt_file)
 
 
-def write_several(model: GPT, tokenizer: Tokenizer, prompt: str, command: Sample) -> None:
-    """Print the prompt and what the model makes of it, as often as asked, with a rule between."""
-    start_ids(tokenizer, prompt)  # complain about the prompt before any of it is shown
+def _write_several(
+    model: GPT, tokenizer: Tokenizer, prompt: str, command: Sample
+) -> None:
+    """Print the prompt and what comes of it, as often as asked, a rule between."""
+    ids = encode_prompt(tokenizer, prompt)  # refused before any of it is shown
     for number in range(command.num):
         if number:
             print("---")
         seed = command.sampling.seed + number
         print(prompt, end="", flush=True)
-        write(model, tokenizer, prompt, dataclasses.replace(command.sampling, seed=seed))
+        write(model, tokenizer, ids, dataclasses.replace(command.sampling, seed=seed))
 
 
-def answer_lines(model: GPT, tokenizer: Tokenizer, command: Sample, lines: Iterable[str]) -> None:
+def _answer_lines(
+    model: GPT, tokenizer: Tokenizer, command: Sample, lines: Iterable[str]
+) -> None:
     """Go on from each line; what is wrong with one is said, and the next one is read.
 
     A terminal is shown where to type; nothing of that goes into a pipe.
@@ -112,22 +122,26 @@ def answer_lines(model: GPT, tokenizer: Tokenizer, command: Sample, lines: Itera
         print("> ", end="", flush=True)
     for line in lines:
         try:
-            write_several(model, tokenizer, line.rstrip("\n"), command)
+            _write_several(model, tokenizer, line.rstrip("\n"), command)
         except ValueError as fault:
-            print(f"mini-gpt: {' '.join(str(fault).split())}", file=sys.stderr, flush=True)
+            print(
+                f"mini-gpt: {' '.join(str(fault).split())}", file=sys.stderr, flush=True
+            )
         if on_terminal:
             print("> ", end="", flush=True)
     if on_terminal:
         print()
 
 
-def write(model: GPT, tokenizer: Tokenizer, prompt: str, config: SampleConfig) -> None:
-    """Print what the model writes, piece by piece; say so where a full context ends it."""
-    texts, growing = write_together(model, tokenizer, [prompt], config)
-    for _, piece in growing:
-        print(piece, end="", flush=True)
+def write(
+    model: GPT, tokenizer: Tokenizer, prompt: list[int], config: SampleConfig
+) -> None:
+    """Print what the model writes, as it comes; say so where a full context ends it."""
+    texts, growing = generate_rows(model, tokenizer, [prompt], config)
+    for _, part in growing:
+        print(part, end="", flush=True)
     print(flush=True)
-    if texts[0].stopped == "context":
+    if texts[0].finish_reason == "context":
         print(
             f"mini-gpt: stopped after {len(texts[0].ids)} tokens, since the context of "
             f"{model.config.context_length} is full; --past-context slide goes on",

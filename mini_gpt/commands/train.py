@@ -8,43 +8,69 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 import tyro
 
+from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.plot import draw_runs
 from mini_gpt.commands.sample import write
-from mini_gpt.data import load_corpus, split_tokens
-from mini_gpt.files import atomic_file
-from mini_gpt.model import GPT, GPTConfig, count_parameters
-from mini_gpt.parallel import process_group, rank, ranks
-from mini_gpt.runtime import resolve_device
-from mini_gpt.sampling import SampleConfig, generate
-from mini_gpt.settings import read_settings, to_toml, with_settings
-from mini_gpt.tokenizer import BPETokenizer, CharTokenizer
-from mini_gpt.training import TrainConfig, train
+from mini_gpt.config import PRESETS, GPTConfig
+from mini_gpt.data import train_val_split
+from mini_gpt.diagnostics import count_parameters
+from mini_gpt.generation import generate
+from mini_gpt.model import GPT
+from mini_gpt.run import train
+from mini_gpt.sampling import SampleConfig
+from mini_gpt.support.checkpoint import VERSION, other_version
+from mini_gpt.support.corpus import corpus_name, load_corpus
+from mini_gpt.support.device import resolve_device
+from mini_gpt.support.distributed import process_group, rank, world_size
+from mini_gpt.support.files import atomic_file
+from mini_gpt.support.prompts import encode_prompt
+from mini_gpt.support.settings_file import override_settings, read_settings, to_toml
+from mini_gpt.tokenizer import BPETokenizer
+from mini_gpt.trainer import TrainConfig
+
+
+@dataclass(frozen=True)
+class Shape(GPTConfig):
+    """As `GPTConfig`, but the vocabulary is left open until there is a tokenizer."""
+
+    __doc__ = GPTConfig.__doc__  # what --help says of each field
+    vocab_size: int | None = None  # type: ignore[assignment]
+
+    def closed(self, vocab_size: int) -> GPTConfig:
+        """The shape of a model for a tokenizer of this size."""
+        return GPTConfig(**{**dataclasses.asdict(self), "vocab_size": vocab_size})
+
+
+def _preset(name: str) -> Shape:
+    """The shape of a preset, its vocabulary left open."""
+    return Shape(**{**PRESETS[name], "vocab_size": None})
+
 
 # What a laptop trains in about a minute, and what a graphics card trains in a few.
-CPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare-small"), vocab_size=1)
+CPU_MODEL = _preset("shakespeare-small")
 CPU_TRAINING = TrainConfig(
     steps=1000,
-    batch=12,
-    optimiser="muon",
+    batch_size=12,
+    optimizer="muon",
     learning_rate=2e-2,
     muon_learning_rate=2e-2,
-    final_learning_rate=0.0,
-    schedule="hold",
+    min_lr=0.0,
+    schedule="wsd",
     warmup_steps=30,
     decay_steps=970,
     weight_decay=0.0,
     beta1=0.8,
 )
-GPU_MODEL = dataclasses.replace(GPTConfig.preset("shakespeare-large"), vocab_size=1)
-GPU_TRAINING = TrainConfig(steps=5000, batch=64)
-# Size of a learned vocabulary where none is given.
-PIECES = 1024
+GPU_MODEL = _preset("shakespeare-large")
+GPU_TRAINING = TrainConfig(steps=5000, batch_size=64)
+BPE_VOCAB_SIZE = 1024  # of a learned vocabulary, where none is given
+RUN_VERSION = "run_version"  # what settings.toml calls checkpoint.VERSION
 
 
 @dataclass(frozen=True)
@@ -52,52 +78,76 @@ class Train:
     """Train a GPT on a text, measure it, and let it write."""
 
     corpus: str = "shakespeare"
-    """What to learn from: "shakespeare" (fetched once), a text file, or a folder of .txt files."""
+    """What to learn from: "shakespeare" (fetched once), a text file, or a folder of
+    .txt files.
+    """
     out: Path = Path("runs/latest")
     """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG)."""
     tokenizer: Literal["characters", "bpe"] = "characters"
-    """What a token is: a character of the corpus, or one of --vocab-size pieces of text that are
-    learned from its training part by byte-pair encoding (1,024 if not said)."""
+    """What a token is: a character of the corpus, or one of --vocab-size tokens that
+    are learned from its training part by byte-pair encoding (1,024 if not said).
+    """
     config: Path | None = None
-    """Settings from a TOML or YAML file, for instance runs/latest/settings.toml; options given here
-    go before what it says."""
+    """Settings from a TOML or YAML file, for instance runs/latest/settings.toml;
+    options given here go before what it says.
+    """
     resume: Path | None = None
     """Folder of a run to go on with, with the settings that it was started with."""
     sample_every: int = 500
     """Steps between two samples written to samples.txt; 0 writes none."""
     sample_tokens: int = 400
     """Tokens to write when trained."""
+    checkpoint_every: int | None = None
+    """Steps between two checkpoints; if not said, at every measurement."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints to keep, besides the best one."""
     timeout: float = 600.0
-    """Seconds after which a process of a parallel run gives up waiting for the others."""
-    model: tyro.conf.OmitArgPrefixes[GPTConfig] = field(default=CPU_MODEL)
-    """Shape of the model; with characters as tokens, --vocab-size follows from the corpus."""
+    """Seconds after which a process of a parallel run gives up waiting for the others.
+    """
+    model: tyro.conf.OmitArgPrefixes[Shape] = field(default=CPU_MODEL)
+    """Shape of the model; with characters as tokens, --vocab-size follows from the
+    corpus.
+    """
     training: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default=CPU_TRAINING)
     """How to train."""
 
 
 def default_train(arguments: Sequence[str]) -> Train:
-    """What `mini-gpt train` does if no option says otherwise: by the machine, a file, or a run.
+    """What `mini-gpt train` does if no option says otherwise: by machine, file, or run.
 
     Args:
-        arguments: The words after the command's name; --config and --resume are looked for.
+        arguments: The words after the command's name; --config and --resume are looked
+            for.
     """
     on_gpu = torch.cuda.is_available()
     train = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
-    if (file := value_of("--config", arguments)) is not None:
-        content = read_settings(Path(file))
-        content.pop("corpus_sha256", None)
-        train = with_settings(train, content, file)
-    if (run := value_of("--resume", arguments)) is not None:
+    if (file := _value_of("--config", arguments)) is not None:
+        train = _with_settings_of(Path(file), train)
+    if (run := _value_of("--resume", arguments)) is not None:
         path = Path(run) / "settings.toml"
         if not path.is_file():
-            raise ValueError(f"{run} is not a run of mini-gpt train: it has no settings.toml")
-        content = read_settings(path)
-        content.pop("corpus_sha256", None)
-        train = dataclasses.replace(with_settings(train, content, str(path)), out=Path(run))
+            lacking = "it has no settings.toml"
+            raise ValueError(f"{run} is not a run of mini-gpt train: {lacking}")
+        if (version := read_settings(path).get(RUN_VERSION, 1)) != VERSION:
+            raise other_version(Path(run), version)
+        train = dataclasses.replace(_with_settings_of(path, train), out=Path(run))
     return train
 
 
-def value_of(option: str, arguments: Sequence[str]) -> str | None:
+def _with_settings_of(path: Path, train: Train) -> Train:
+    """The settings in a file, and those given where it says nothing."""
+    content = read_settings(path)
+    content.pop("corpus_sha256", None)
+    if (version := content.pop(RUN_VERSION, None)) is not None:
+        if version != VERSION:
+            raise other_version(path, version)
+        # A run's own file is complete, but TOML has no word for None: what is not in it
+        # is None, whatever this machine's default.
+        train = Train(model=Shape(), training=TrainConfig())
+    return override_settings(train, content, str(path))
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str | None:
     """The value that the command line gives an option, if it does."""
     for word, following in zip(arguments, [*arguments[1:], None], strict=True):
         if word == option:
@@ -113,10 +163,10 @@ def run_train(command: Train) -> None:
         raise ValueError("sample_every and sample_tokens must be at least 0")
     device = resolve_device(command.training.device)
     with process_group(device, command.timeout):
-        train_and_report(command, device)
+        _train_and_report(command, device)
 
 
-def train_and_report(command: Train, device: torch.device) -> None:
+def _train_and_report(command: Train, device: torch.device) -> None:
     """`run_train`, with this process connected to those that train with it."""
 
     def print(*words: object, **options: Any) -> None:
@@ -125,20 +175,23 @@ def train_and_report(command: Train, device: torch.device) -> None:
 
     out, config, resuming = command.out, command.training, command.resume is not None
     text = load_corpus(command.corpus)
-    tokenizer, training_tokens, validation_tokens = tokenized(text, command)
+    corpus = _tokenized(text, command)
+    tokenizer = corpus.tokenizer
     torch.manual_seed(config.seed)
-    model = GPT(dataclasses.replace(command.model, vocab_size=tokenizer.vocab_size))
+    model = GPT(command.model.closed(tokenizer.vocab_size))
     if rank() == 0:
-        keep_settings(command, hashlib.sha256(text.encode()).hexdigest(), resuming)
+        _keep_settings(command, hashlib.sha256(text.encode()).hexdigest(), resuming)
     unit = "character" if command.tokenizer == "characters" else "token"
     print(
-        f"corpus {command.corpus}: {len(text):,} characters, {len(set(text))} distinct; "
-        f"{len(training_tokens):,} {unit}s to train on, {len(validation_tokens):,} to validate on"
+        f"corpus {command.corpus}: {len(text):,} characters, "
+        f"{len(set(text))} distinct; "
+        f"{len(corpus.training_tokens):,} {unit}s to train on, "
+        f"{len(corpus.validation_tokens):,} to validate on"
     )
-    together = f", {ranks()} processes" if ranks() > 1 else ""
-    print(f"model: {count_parameters(model):,} parameters, on {describe(device)}{together}")
-    print(end="", flush=True)
-    sampled = samples_in(out / "samples.txt", resuming)
+    together = f", {world_size()} processes" if world_size() > 1 else ""
+    parameters = f"{count_parameters(model):,} parameters"
+    print(f"model: {parameters}, on {describe(device)}{together}", flush=True)
+    sampled = _samples_in(out / "samples.txt", resuming)
 
     def sample(entry: dict[str, Any]) -> None:
         if command.sample_every and entry["step"] // command.sample_every > sampled[0]:
@@ -150,93 +203,106 @@ def train_and_report(command: Train, device: torch.device) -> None:
 
     result = train(
         model,
-        training_tokens,
-        validation_tokens,
+        corpus.training_tokens,
+        corpus.validation_tokens,
         tokenizer,
         config,
+        validation_bytes=corpus.validation_bytes,
         out=out,
         resume=resuming,
-        on_evaluation=sample,
+        checkpoint_every=command.checkpoint_every,
+        keep_checkpoints=command.keep_checkpoints,
+        on_eval=sample,
     )
     print(
-        f"loss on the whole validation split: {result.validation_loss:.4f} nats per {unit}, "
-        f"{result.bits_per_byte:.4f} bits per byte"
+        f"loss on the whole validation split: {result.validation_loss:.4f} nats per "
+        f"{unit}, {result.bits_per_byte:.4f} bits per byte"
     )
-    print(f"trained for {result.seconds:.0f} s at {result.tokens_per_second:,.0f} tokens/s")
-    if (share := result.history[-1].get("model_flops_utilisation")) is not None:
+    speed = f"{result.tokens_per_second:,.0f} tokens/s"
+    print(f"trained for {result.seconds:.0f} s at {speed}")
+    if (share := result.history[-1].get("model_flops_utilization")) is not None:
         print(f"that is {share:.0%} of what the device could compute at most")
     if result.skipped_steps:
-        print(f"{result.skipped_steps} steps were skipped: loss or gradient were not finite")
+        why = "loss or gradient were not finite"
+        print(f"{result.skipped_steps} steps were skipped: {why}")
     print(f"checkpoint and metrics are in {out}")
     if rank() == 0:
         print(draw_runs({str(out): result.history}, out / "loss.png"))
         if command.sample_tokens:
             print(f"\n{command.sample_tokens} {unit}s written by the model:\n")
             longer = SampleConfig(command.sample_tokens, past_context="slide")
-            write(model, tokenizer, "\n", longer)
+            write(model, tokenizer, encode_prompt(tokenizer, "\n"), longer)
 
 
-def tokenized(
-    text: str, command: Train
-) -> tuple[CharTokenizer | BPETokenizer, np.ndarray, np.ndarray]:
-    """The tokenizer that was asked for, and the ids of the training and the validation part.
+class _Corpus(NamedTuple):
+    """A text as a run needs it: its tokenizer, both parts as ids, and a count."""
 
-    The text is cut at the same character whatever the tokenizer, so that bits per byte of two
-    runs speak of the same text. Pieces are learned from the training part only.
+    tokenizer: CharTokenizer | BPETokenizer
+    training_tokens: np.ndarray
+    validation_tokens: np.ndarray
+    validation_bytes: int  # in UTF-8, without the first token: it is not predicted
+
+
+def _tokenized(text: str, command: Train) -> _Corpus:
+    """The tokenizer that was asked for, and the ids of both parts of the text.
+
+    The text is cut at the same character whatever the tokenizer, so that bits per byte
+    of two runs speak of the same text. Tokens are learned from the training part only.
 
     Raises:
         ValueError: if --vocab-size does not fit the tokenizer or the corpus.
     """
-    cut = len(split_tokens(np.arange(len(text)))[0])
-    asked = None if command.model.vocab_size == 1 else command.model.vocab_size
+    training, validation = train_val_split(text)
+    asked = command.model.vocab_size
     tokenizer: CharTokenizer | BPETokenizer
     if command.tokenizer == "bpe":
-        size = PIECES if asked is None else asked
-        tokenizer = BPETokenizer.train(text[:cut], size, special_tokens=())
+        size = BPE_VOCAB_SIZE if asked is None else asked
+        tokenizer = BPETokenizer.train(training, size, special_tokens=())
     else:
         tokenizer = CharTokenizer.train(text)
         if asked not in (None, tokenizer.vocab_size):
             raise ValueError(
-                f"vocab_size {asked} does not fit the corpus, which has {tokenizer.vocab_size} "
-                "distinct characters; leave --vocab-size out"
+                f"vocab_size {asked} does not fit the corpus, which has "
+                f"{tokenizer.vocab_size} distinct characters; leave --vocab-size out"
             )
-    kind = np.min_scalar_type(tokenizer.vocab_size)
-    training, validation = (
-        np.array(tokenizer.encode(part), dtype=kind) for part in (text[:cut], text[cut:])
-    )
-    return tokenizer, training, validation
+    training_tokens, _ = encode_part(training, tokenizer)
+    return _Corpus(tokenizer, training_tokens, *encode_part(validation, tokenizer))
 
 
-def keep_settings(command: Train, corpus: str, resuming: bool) -> None:
-    """Write a run's settings to its folder; when resuming, see that the text is still the same.
+def encode_part(
+    text: str, tokenizer: CharTokenizer | BPETokenizer
+) -> tuple[np.ndarray, int]:
+    """A text's ids, and how many of its bytes are predicted: not the first token's."""
+    dtype = np.min_scalar_type(tokenizer.vocab_size)
+    ids = np.array(tokenizer.encode(text), dtype=dtype)
+    return ids, len(text.encode()) - len(tokenizer.decode(ids[:1]).encode())
 
-    Args:
-        command: The settings.
-        corpus: Fingerprint of the text.
-        resuming: Whether the run was started before.
+
+def _keep_settings(command: Train, fingerprint: str, resuming: bool) -> None:
+    """Write a run's settings to its folder; when resuming, only for the same text.
 
     Raises:
-        ValueError: if it is another text.
+        ValueError: if the text has another fingerprint than when the run was started.
     """
     path = command.out / "settings.toml"
-    if resuming and read_settings(path).get("corpus_sha256", corpus) != corpus:
+    before = read_settings(path).get("corpus_sha256") if resuming else None
+    if before not in (None, fingerprint):
         raise ValueError(
-            f"the corpus {command.corpus} is no longer the text that {command.out} was started "
-            "with; bring the old one back, or start a new run"
+            f"the corpus {command.corpus} is no longer the text that {command.out} was "
+            "started with; bring the old one back, or start a new run"
         )
     settings = dataclasses.asdict(command)
     for name in ("out", "config", "resume"):  # where and how, not what
         settings.pop(name)
     if command.tokenizer == "characters":
         settings["model"].pop("vocab_size")  # follows from the corpus
-    source = Path(command.corpus)
-    settings["corpus"] = str(source.absolute()) if source.exists() else command.corpus
+    settings["corpus"] = corpus_name(command.corpus)
     with atomic_file(path) as partial:
-        content = {"corpus_sha256": corpus, **settings}
+        content = {RUN_VERSION: VERSION, "corpus_sha256": fingerprint, **settings}
         partial.write_text(to_toml(content), encoding="utf-8")
 
 
-def samples_in(path: Path, resuming: bool) -> list[int]:
+def _samples_in(path: Path, resuming: bool) -> list[int]:
     """A counter of the samples written so far; a new run begins with an empty file."""
     if not resuming:
         path.unlink(missing_ok=True)
@@ -247,8 +313,5 @@ def describe(device: torch.device) -> str:
     """The device in words: the card's name, or the number of threads on the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return (
-        f"{device.type} ({torch.get_num_threads()} threads)"
-        if device.type == "cpu"
-        else device.type
-    )
+    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
+    return f"{device.type}{threads}"

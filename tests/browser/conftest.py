@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from rendered import book
 from views import TYPESET, VIEWS, View
+
+from rendered import book
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
@@ -79,7 +80,7 @@ def page(context: Callable[[View], BrowserContext]) -> Iterator[Page]:
 
 @pytest.fixture
 def visit(site: Path, page: Page) -> Callable[[str], Page]:
-    """Open a page by its name, such as `book/05_attention`, and wait for its formulas."""
+    """Open a page by its name, such as `book/09_attention`, and wait for its formulas."""
 
     def open_page(name: str) -> Page:
         page.goto((site / f"{name}.html").as_uri())

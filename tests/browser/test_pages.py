@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import axe_playwright_python
+import chapters as toc
 import pytest
 from playwright.sync_api import BrowserContext
-from rendered import documents
 from views import TYPESET, VIEWS, View
 
-from mini_gpt import figures
+from mini_gpt.support import figures
 
 PAPER = f"rgb{tuple(bytes.fromhex(figures.PAPER.removeprefix('#')))}"
-PAGES = [*documents(), "search", "genindex"]
+PAGES = [*toc.pages(), "search", "genindex"]
 AXE = next(Path(axe_playwright_python.__file__).parent.rglob("axe.min.js"))
 
 UNFOLD = "() => document.querySelectorAll('.toggle-button-hidden').forEach((b) => b.click())"
 
 # Highlighted code is thousands of spans, and each costs axe milliseconds, though the verdict hangs
-# on a few colours. One span of each kind stays: its own colour and font, on those grounds.
+# on a few colors. One span of each kind stays: its own color and font, on those grounds.
 KEEP_ONE_OF_EACH_KIND = r"""() => {
   const known = new Map();
   const grounds = (box) => {

@@ -6,12 +6,17 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import book_cover
+import chapters as toc
 import pytest
+from chapters import Chapter
 from playwright.sync_api import BrowserContext, Page, expect
-from rendered import chapters, exported_cells, module
 from views import VIEWS, View
 
+from rendered import exported_cells
+
 Visit = Callable[[str], Page]
+CHAPTERS, ATTENTION = toc.chapters(), toc.chapter("attention")
 
 
 def test_the_front_door_leads_to_the_cover(site: Path, page: Page) -> None:
@@ -23,14 +28,16 @@ def test_the_front_door_leads_to_the_cover(site: Path, page: Page) -> None:
 def test_every_part_of_the_cover_leads_to_its_chapter(visit: Visit) -> None:
     page = visit("book/index")
     links = page.locator("svg.book-cover a")
-    numbers = {}
+    found = {}
     for link in links.all():
-        label = re.match(r"Chapter (\d+): \w", link.get_attribute("aria-label") or "")
+        label = re.fullmatch(r"Chapter (\d+): (\S.*)", link.get_attribute("aria-label") or "")
         assert label
-        numbers[f"book/{(link.get_attribute('href') or '').removesuffix('.html')}"] = int(label[1])
-    assert numbers == {chapter: place for place, chapter in enumerate(chapters(), start=1)}
+        address = f"book/{(link.get_attribute('href') or '').removesuffix('.html')}"
+        found[address] = (int(label[1]), label[2])
+    drawn = [chapter for chapter in CHAPTERS if chapter.stem in book_cover.DISCS]
+    assert found == {chapter.page: (chapter.number, chapter.title()) for chapter in drawn}
     links.filter(has_text="attention").locator(".disc").click()
-    expect(page.locator("article h1")).to_contain_text("5.")
+    expect(page.locator("article h1")).to_contain_text(f"{ATTENTION.number}.")
 
 
 @pytest.mark.parametrize("how", ["from the search page", "from a chapter, by keyboard"])
@@ -39,29 +46,31 @@ def test_search_finds_the_causal_mask(visit: Visit, how: str) -> None:
         page = visit("search")
         field = page.locator("main input[type=search]")
     else:
-        page = visit("book/01_tokens")
+        page = visit(CHAPTERS[0].page)
         page.keyboard.press("Control+k")
         field = page.locator("dialog input[type=search]")
     field.fill("causal mask")
     field.press("Enter")
     expect(page.locator("#search-results")).to_contain_text("matching the search query")
-    found = page.locator("#search-results a[href*='05_attention.html']")
+    found = page.locator(f"#search-results a[href*='{ATTENTION.name}.html']")
     expect(found.first).to_be_visible()
     found.first.click()
-    expect(page.locator("article h1")).to_contain_text("5.")
+    expect(page.locator("article h1")).to_contain_text(f"{ATTENTION.number}.")
     expect(page.locator("article")).to_contain_text("causal")
 
 
-@pytest.fixture(scope="class", params=chapters())
-def chapter(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(scope="class", params=CHAPTERS, ids=lambda chapter: chapter.name)
+def chapter(request: pytest.FixtureRequest) -> Chapter:
     return request.param
 
 
 @pytest.fixture(scope="class")
-def opened(chapter: str, site: Path, context: Callable[[View], BrowserContext]) -> Iterator[Page]:
+def opened(
+    chapter: Chapter, site: Path, context: Callable[[View], BrowserContext]
+) -> Iterator[Page]:
     """A chapter, opened once for the tests that look at it; each leaves it as it was."""
     page = context(VIEWS[0]).new_page()
-    page.goto((site / f"{chapter}.html").as_uri())
+    page.goto((site / f"{chapter.page}.html").as_uri())
     yield page
     page.close()
 
@@ -91,12 +100,12 @@ class TestEveryChapter:
             opened.keyboard.press("Enter")
             expect(button).to_have_attribute("aria-expanded", "false")
 
-    def test_its_exported_cells_are_marked(self, opened: Page, chapter: str) -> None:
+    def test_its_exported_cells_are_marked(self, opened: Page, chapter: Chapter) -> None:
         badges = opened.locator(".cell.exported > .exported-to")
         assert badges.count() == exported_cells(chapter) >= 1
         for badge in badges.all():
             expect(badge).to_be_visible()
-            expect(badge).to_have_text(f"Exported to {module(chapter)}")
+            expect(badge).to_have_text(f"Exported to {chapter.module}")
 
     def test_what_is_not_for_readers_is_not_shown(self, opened: Page) -> None:
         shown = opened.locator("article").text_content() or ""
@@ -108,14 +117,14 @@ class TestEveryChapter:
         button = opened.locator(".cell.exported .cell_input button.copybtn").first
         assert button.get_attribute("data-clipboard-target") == f"#{code.get_attribute('id')}"
 
-    def test_the_rocket_opens_it_on_colab(self, opened: Page, chapter: str) -> None:
+    def test_the_rocket_opens_it_on_colab(self, opened: Page, chapter: Chapter) -> None:
         link = opened.get_by_role("link", name="Colab")
         expect(link).to_be_hidden()
         opened.get_by_role("button", name=re.compile("Launch")).click()
         expect(link).to_be_visible()
         address = link.get_attribute("href") or ""
         assert address.startswith("https://colab.research.google.com/github/")
-        assert address.endswith(f"/{chapter}.ipynb")
+        assert address.endswith(f"/{chapter.page}.ipynb")
 
 
 def test_a_long_formula_is_read_from_its_beginning(visit: Visit) -> None:

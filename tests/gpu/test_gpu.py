@@ -14,8 +14,9 @@ import pytest
 import torch
 
 from mini_gpt import GPT, CharTokenizer, GPTConfig, SampleConfig, TrainConfig, generate, train
-from mini_gpt.model import flops_per_token
-from mini_gpt.training import autocast, next_token_loss
+from mini_gpt.diagnostics import flops_per_token
+from mini_gpt.loss import next_token_loss
+from mini_gpt.support.device import autocast
 
 pytestmark = pytest.mark.gpu
 
@@ -95,7 +96,7 @@ def test_compiled_model_is_the_eager_model() -> None:
 def test_training_learns_and_its_speed_is_measured(measured: dict[str, object]) -> None:
     config = GPTConfig(vocab_size=84, context_length=256, layers=6, heads=6, width=384)
     training = TrainConfig(
-        steps=150, batch=64, warmup_steps=20, evaluate_every=50, device="cuda", compile=True
+        steps=150, batch_size=64, warmup_steps=20, eval_every=50, device="cuda", compile=True
     )
     # Each character is followed by the one three places on in the alphabet: easy to learn.
     tokens = np.arange(200_000) * 3 % config.vocab_size

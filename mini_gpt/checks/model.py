@@ -1,0 +1,121 @@
+"""Checks for the exercises of the chapter on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mini_gpt.checks.report import call, expect, run_check
+from mini_gpt.config import GPTConfig
+from mini_gpt.model import GPT
+
+
+def sees_future(answer: Callable[[Callable[[Tensor], Tensor], Tensor], Any]) -> None:
+    """Check a function that says whether predictions depend on later tokens."""
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(11, (2, 7), generator=generator)
+    table = torch.randn(11, 11, generator=generator)
+
+    def honest(ids: Tensor) -> Tensor:
+        """Sums over the past and the present."""
+        return table[ids].cumsum(1)
+
+    def present(ids: Tensor) -> Tensor:
+        """Sees the present only."""
+        return table[ids]
+
+    def everything(ids: Tensor) -> Tensor:
+        """Adds the sum over the whole text."""
+        return table[ids].cumsum(1) + table[ids].sum(1, keepdim=True)
+
+    def peeks(position: int) -> Callable[[Tensor], Tensor]:
+        """One position looks one step ahead, where there is a next one; nothing else is
+        wrong.
+        """
+
+        def cheat(ids: Tensor) -> Tensor:
+            logits = table[ids].cumsum(1)
+            if position + 1 < ids.shape[1]:
+                logits[:, position] += table[ids[:, position + 1]]
+            return logits
+
+        return cheat
+
+    def faintly(ids: Tensor) -> Tensor:
+        """Adds a thousandth of the text's mean to the first position."""
+        logits = table[ids].cumsum(1)
+        logits[:, 0] += table[ids].mean(1) / 1000
+        return logits
+
+    models = {
+        "sums over the past": (
+            honest,
+            False,
+            "which predictions may change, and which not?",
+        ),
+        "sees the present only": (
+            present,
+            False,
+            "a position may depend on its own token.",
+        ),
+        "sees everything": (
+            everything,
+            True,
+            "change a token; do logits before it move?",
+        ),
+        "cheats at position 2 only": (
+            peeks(2),
+            True,
+            "try a change at every position.",
+        ),
+        "cheats with the last token": (peeks(5), True, "try the last position, too."),
+        "cheats a little": (
+            faintly,
+            True,
+            "how close must two logits be to count as equal?",
+        ),
+    }
+
+    def cases() -> None:
+        for name, (model, cheats, hint) in models.items():
+            expect(f"a model that {name}", call(answer, model, ids), cheats, hint)
+
+    run_check(cases, "your test lets honest models pass and catches four that cheat.")
+
+
+def logits_by_depth(answer: Callable[[GPT, Tensor], Any]) -> None:
+    """Check a function that applies the head before the first block and after each."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPT(GPTConfig(17, context_length=8, layers=3, heads=2, width=12)).eval()
+        with torch.no_grad():  # larger than at the start, so that depth matters
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn(parameter.shape))
+    ids = torch.randint(17, (2, 5), generator=torch.Generator().manual_seed(1))
+    hints = (
+        "what enters the first block is token plus position; normalize it for the head",
+        "the next block takes the stream itself; normalize it for the head only.",
+    )
+
+    @torch.no_grad()
+    def cases() -> None:
+        found = call(answer, model, ids)
+        shape = tuple(found.shape) if isinstance(found, Tensor) else None
+        expect(
+            "the shape",
+            shape,
+            (4, 2, 5, 17),
+            "stack L + 1 sets of logits on a new first axis.",
+        )
+        assert model.positions is not None
+        stream = model.token_embedding(ids) + model.positions(ids.shape[1])
+        for depth in range(4):
+            expected = model.token_embedding.logits(model.decoder.final_norm(stream))
+            expect(f"depth {depth}", found[depth], expected, hints[depth > 0])
+            if depth < 3:
+                stream = model.decoder.blocks[depth](stream)
+
+    run_check(cases, "you can read the model's opinion anywhere along the stream.")

@@ -1,0 +1,3 @@
+"""What the chapters use and do not teach: files, downloads, devices, processes,
+pictures.
+"""

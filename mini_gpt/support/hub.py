@@ -1,0 +1,88 @@
+"""Where a model lies: in a folder, in the package, or in the hub's cache."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from mini_gpt.support.workspace import finish_replacement
+
+# What a released GPT-2 consists of. Other formats of the same weights are not fetched.
+HUB_FILES = [
+    "config.json",
+    "*.safetensors",
+    "*.safetensors.index.json",
+    "vocab.json",
+    "merges.txt",
+    "tokenizer.json",
+    "mini_gpt_tokenizer.json",
+]
+
+# The trained model that comes with the package; `make pretrain` writes it.
+SHIPPED_NAME = "shakespeare"
+SHIPPED = Path(__file__).parent.parent / "pretrained" / SHIPPED_NAME
+
+
+def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
+    """A model's folder; a model of the Hugging Face hub is fetched once, then cached.
+
+    Where it is cached, and how to stay offline (`HF_HUB_OFFLINE=1`), is up to
+    `huggingface_hub`.
+
+    Args:
+        name_or_folder: A folder; or "shakespeare", the model that comes with the
+            package (give a folder of that name as "./shakespeare"); or a name on the
+            hub: owner, slash, model.
+
+    Raises:
+        ValueError: if it is neither, or `huggingface_hub` is not installed.
+        OSError: if the model cannot be fetched.
+    """
+    folder, name = Path(name_or_folder), os.fspath(name_or_folder)
+    if name_or_folder == SHIPPED_NAME:  # the name, not a path
+        return SHIPPED
+    finish_replacement(folder)
+    if folder.exists():
+        return folder
+    if folder.parent.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        raise ValueError(
+            f"there is no folder {name}; a model on the hub has a name like "
+            "openai-community/gpt2"
+        )
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise ValueError(
+            f"there is no folder {name}; to fetch a model of that name from the "
+            "Hugging Face hub: pip install huggingface_hub"
+        ) from None
+    try:
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+    except (OSError, ValueError) as fault:
+        reason = str(fault).strip().split("\n")[0]
+        raise OSError(
+            f"{name} is no folder here, and cannot be fetched from the Hugging Face "
+            f"hub ({reason})"
+        ) from fault
+
+
+def cached_folder(name: str) -> Path | None:
+    """The folder of a model in the hub's cache on this machine; no network is used.
+
+    Args:
+        name: A name on the hub: owner, slash, model.
+
+    Returns:
+        A folder that has at least the shape, the weights in one file, and the
+        tokenizer; None where the cache lacks one of them.
+    """
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    wanted = ("config.json", "model.safetensors", "tokenizer.json")
+    found = [try_to_load_from_cache(name, file) for file in wanted]
+    # What is known to be missing is reported by an object that is no path.
+    paths = [Path(path) for path in found if isinstance(path, str)]
+    return paths[0].parent if len(paths) == len(wanted) else None

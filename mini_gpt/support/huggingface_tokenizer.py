@@ -1,0 +1,193 @@
+"""Our tokenizers in the files of other libraries, and GPT-2's from there."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from mini_gpt.bpe import byte_pair_encode
+from mini_gpt.characters import CharTokenizer, Tokenizer
+from mini_gpt.support.files import atomic_file, parse_json, read_text
+from mini_gpt.support.gpt2_vocabulary import gpt2_byte_characters, parse_gpt2_vocabulary
+from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
+
+
+def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
+    """The two tokens that each merged token was made of, in the order of learning.
+
+    Raises:
+        ValueError: naming a token that is no union of two earlier ones.
+    """
+    known: dict[bytes, int] = {}
+    pairs = []
+    for id, token in enumerate(tokenizer.tokens):
+        if len(token) > 1:
+            # Replaying the earlier merges leaves the two that the last one joined.
+            reachable = all(bytes([byte]) in known for byte in token)
+            parts = byte_pair_encode(token, known) if reachable else []
+            if len(parts) != 2:
+                raise ValueError(
+                    f"token {id}, {token!r}, is no union of two earlier tokens, "
+                    "so that merges cannot make it"
+                )
+            pairs.append((tokenizer.tokens[parts[0]], tokenizer.tokens[parts[1]]))
+        known[token] = id
+    return pairs
+
+
+def write_huggingface_tokenizer(
+    tokenizer: Tokenizer, folder: str | os.PathLike[str]
+) -> None:
+    """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers` reads them.
+
+    `AutoTokenizer.from_pretrained(folder)` gives the same ids for ordinary text. Unlike
+    ours, it turns the text of special tokens into their ids, unless told not to by
+    `split_special_tokens`. These libraries have another engine for regular expressions
+    (Oniguruma): a pattern that is not GPT-2's must be one that it understands alike.
+
+    Args:
+        tokenizer: A `BPETokenizer` or a `CharTokenizer`.
+        folder: Created where missing. Files of these names are replaced.
+
+    Raises:
+        ValueError: if the tokens were not learned by merging.
+        TypeError: if the tokenizer is of another kind.
+    """
+    special: tuple[str, ...] = ()
+    if isinstance(tokenizer, BPETokenizer):
+        content, special = bpe_content(tokenizer), tokenizer.special_tokens
+    elif isinstance(tokenizer, CharTokenizer):
+        content = character_content(tokenizer)
+    else:
+        raise TypeError(
+            f"a {type(tokenizer).__name__} cannot be written for other libraries; "
+            "use a BPETokenizer or a CharTokenizer"
+        )
+    configuration: dict[str, object] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    if special:
+        configuration["eos_token"] = special[0]
+    files = {"tokenizer.json": content, "tokenizer_config.json": configuration}
+    for name, part in files.items():
+        with atomic_file(Path(folder) / name) as partial:
+            partial.write_text(json.dumps(part, ensure_ascii=False), encoding="utf-8")
+
+
+def split_by(pattern: str) -> dict[str, Any]:
+    """The step that cuts a text into the matches of a pattern."""
+    return {
+        "type": "Split",
+        "pattern": {"Regex": pattern},
+        "behavior": "Isolated",
+        "invert": False,
+    }
+
+
+def frame(
+    added: list[dict[str, Any]], cut: Any, decoder: Any, model: Any
+) -> dict[str, Any]:
+    """The parts of a `tokenizer.json` in their places."""
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": cut,
+        "post_processor": None,
+        "decoder": decoder,
+        "model": model,
+    }
+
+
+def character_content(tokenizer: CharTokenizer) -> dict[str, Any]:
+    """What `tokenizer.json` says about a tokenizer of characters.
+
+    An unknown character is an error there as it is here, where there is no replacement:
+    "unknown" is not one character, and so it is not in the vocabulary.
+    """
+    model = {
+        "type": "WordLevel",
+        "vocab": {character: id for id, character in enumerate(tokenizer.alphabet)},
+        "unk_token": tokenizer.replacement or "unknown",
+    }
+    return frame([], split_by(r"[\s\S]"), {"type": "Fuse"}, model)
+
+
+def bpe_content(tokenizer: BPETokenizer) -> dict[str, Any]:
+    """What `tokenizer.json` says about a byte-level BPE tokenizer."""
+    characters = {byte: character for character, byte in gpt2_byte_characters().items()}
+
+    def written(token: bytes) -> str:
+        return "".join(characters[byte] for byte in token)
+
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
+    cut: dict[str, Any] = {**byte_level, "use_regex": True}
+    if tokenizer.pattern != GPT2_PATTERN:
+        parts = [split_by(tokenizer.pattern), {**byte_level, "use_regex": False}]
+        cut = {"type": "Sequence", "pretokenizers": parts}
+    added: list[dict[str, Any]] = [
+        {
+            "id": len(tokenizer.tokens) + place,
+            "content": text,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": True,
+        }
+        for place, text in enumerate(tokenizer.special_tokens)
+    ]
+    vocabulary = {written(token): id for id, token in enumerate(tokenizer.tokens)}
+    vocabulary.update({token["content"]: token["id"] for token in added})
+    merges = [[written(left), written(right)] for left, right in merges_of(tokenizer)]
+    model = {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": False,
+        "ignore_merges": False,
+        "vocab": vocabulary,
+        "merges": merges,
+    }
+    return frame(added, cut, {**byte_level, "use_regex": True}, model)
+
+
+def read_huggingface_tokenizer(folder: Path) -> BPETokenizer:
+    """A tokenizer like GPT-2's from the files of Hugging Face's libraries.
+
+    Args:
+        folder: Holds `vocab.json` and `merges.txt`, or `tokenizer.json`.
+
+    Raises:
+        ValueError: if there are no such files, or the tokenizer works in another way
+            than GPT-2's.
+    """
+    pair = folder / "vocab.json", folder / "merges.txt"
+    single = folder / "tokenizer.json"
+    if all(path.is_file() for path in pair):
+        return BPETokenizer.gpt2(*pair)
+    if not single.is_file():
+        raise ValueError(
+            f"{folder} has no tokenizer.json, nor vocab.json and merges.txt"
+        )
+    try:
+        content = parse_json(read_text(single), str(single))
+        cut, model = content["pre_tokenizer"], content["model"]
+        way = cut["type"], cut["add_prefix_space"], cut["use_regex"]
+        if way != ("ByteLevel", False, True):
+            raise ValueError("text is cut in another way than GPT-2's")
+        added = {token["content"]: token["id"] for token in content["added_tokens"]}
+        pairs = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones
+        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
+        ids = json.dumps(model["vocab"] | added)
+        return BPETokenizer(parse_gpt2_vocabulary(ids, "\n".join(merges)))
+    except (KeyError, TypeError, ValueError) as fault:
+        raise ValueError(f"{single} is no tokenizer like GPT-2's ({fault})") from None

@@ -1,0 +1,155 @@
+"""A model and its tokenizer in a folder: our own format, and Hugging Face's GPT-2."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from mini_gpt.characters import CharTokenizer, Tokenizer
+from mini_gpt.config import GPTConfig
+from mini_gpt.gpt2 import gpt2_config, load_gpt2
+from mini_gpt.model import GPT
+from mini_gpt.support.files import atomic_folder, read_json
+from mini_gpt.support.hub import SHIPPED, local_folder
+from mini_gpt.support.huggingface_tokenizer import read_huggingface_tokenizer
+from mini_gpt.support.tokenizer_file import TOKENIZER_FILE, save_tokenizer
+from mini_gpt.support.weights import (
+    check_fit,
+    load_weights,
+    stored_tensors,
+    weights_to_save,
+)
+from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
+
+FORMAT, VERSION = "mini_gpt", 2
+CHECKPOINT_FILES = ("config.json", "model.safetensors", TOKENIZER_FILE)
+
+
+def save_pretrained(
+    model: nn.Module, tokenizer: Tokenizer, folder: str | os.PathLike[str]
+) -> None:
+    """Write a model and its tokenizer for `from_pretrained`, whole or not at all.
+
+    Args:
+        model: A GPT, or what `torch.compile` made of one.
+        tokenizer: The tokenizer that its ids come from.
+        folder: The folder to create. An older checkpoint there is replaced.
+
+    Raises:
+        TypeError: if the model is not a GPT.
+        ValueError: if the tokenizer has more ids than the model, or the weights are not
+            finite or not of one number format.
+        FileExistsError: if the folder holds other files.
+    """
+    plain, weights = weights_to_save(model)
+    check_fit(folder, tokenizer, plain.config)
+    content = {"format": FORMAT, "version": VERSION, **asdict(plain.config)}
+    with atomic_folder(folder, replaces=CHECKPOINT_FILES) as partial:
+        save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        text = json.dumps(content, indent=2) + "\n"
+        (partial / "config.json").write_text(text, encoding="utf-8")
+        save_tokenizer(tokenizer, partial / TOKENIZER_FILE)
+
+
+def is_ours(content: Mapping[str, Any]) -> bool:
+    """Whether a `config.json` with this content is of our own format."""
+    return content.get("format") == FORMAT
+
+
+def config_from(content: Mapping[str, Any], path: Path) -> GPTConfig:
+    """The shape that a `config.json` describes, ours or that of Hugging Face's GPT-2.
+
+    Args:
+        path: The file, for messages.
+
+    Raises:
+        ValueError: if it describes another model.
+    """
+    if not is_ours(content):
+        return gpt2_config(content)
+    if (version := content.get("version")) != VERSION:
+        raise ValueError(
+            f"{path} has version {version!r} of our format, this program reads "
+            f"{VERSION}; it was written by another mini_gpt: train the model anew"
+        )
+    fields = {k: v for k, v in content.items() if k not in ("format", "version")}
+    try:
+        return GPTConfig(**fields)
+    except (TypeError, ValueError) as fault:
+        raise ValueError(
+            f"{path} is not a mini_gpt configuration that we know ({fault})"
+        ) from None
+
+
+def load_config(folder: Path) -> GPTConfig:
+    """The shape of the model in a folder. No weight is read.
+
+    Raises:
+        ValueError: if there is no `config.json`, or it describes another model.
+    """
+    path = folder / "config.json"
+    return config_from(read_json(path), path)
+
+
+def from_pretrained(
+    name_or_folder: str | os.PathLike[str],
+    device: str | torch.device = "cpu",
+    dtype: torch.dtype | None = None,
+) -> tuple[GPT, CharTokenizer | BPETokenizer]:
+    """Read a model and its tokenizer: what `save_pretrained` wrote, or a GPT-2.
+
+    Args:
+        name_or_folder: "shakespeare" for the model that comes with the package; a
+            folder, ours or Hugging Face's; or a GPT-2 on the hub, for instance
+            "openai-community/gpt2".
+        device: Where to put the weights.
+        dtype: Their number format. None means that of the file, and float32 for the
+            model that comes with the package, whose file is in half precision to be
+            small.
+
+    Returns:
+        The model, in evaluation mode, and its tokenizer.
+
+    Raises:
+        ValueError: if the folder is not a checkpoint, or its weights are not those that
+            its configuration asks for. The message lists all that is wrong, and nothing
+            is loaded.
+        OSError: if a file cannot be read or fetched.
+    """
+    folder = local_folder(name_or_folder)
+    if dtype is None and folder == SHIPPED:
+        dtype = torch.float32
+    path = folder / "config.json"
+    content = read_json(path)
+    config = config_from(content, path)
+    if not is_ours(content):
+        tokenizer = read_tokenizer_of(folder)
+        check_fit(folder, tokenizer, config)
+        return load_gpt2(folder, config, device, dtype), tokenizer
+    missing = [name for name in CHECKPOINT_FILES if not (folder / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{folder} is not a mini_gpt checkpoint: it has no {', '.join(missing)}"
+        )
+    tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
+    check_fit(folder, tokenizer, config)
+    with torch.device("meta"):
+        names = {name: name for name, _ in GPT(config).named_parameters()}
+    stored = stored_tensors(folder)
+    model = load_weights(config, folder, stored, names, device=device, dtype=dtype)
+    return model, tokenizer
+
+
+def read_tokenizer_of(folder: Path) -> CharTokenizer | BPETokenizer:
+    """The tokenizer beside a GPT-2: our file where there is one, else their files."""
+    if (folder / TOKENIZER_FILE).is_file():
+        return load_tokenizer(folder / TOKENIZER_FILE)
+    return read_huggingface_tokenizer(folder)

@@ -1,0 +1,43 @@
+"""Prompts: encoded, and checked before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mini_gpt.characters import Tokenizer
+from mini_gpt.model import GPT
+from mini_gpt.sampling import SampleConfig
+
+
+def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+    """The ids of a prompt; an empty one starts from the end-of-text token.
+
+    Raises:
+        ValueError: if the prompt is empty and the tokenizer has no end-of-text token.
+    """
+    ids = tokenizer.encode(prompt)
+    if not ids:
+        if tokenizer.end_of_text is None:
+            raise ValueError(
+                "the prompt is empty and this tokenizer has no end-of-text token to "
+                "start from; give a prompt, for instance a line break"
+            )
+        ids = [tokenizer.end_of_text]
+    return ids
+
+
+def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> None:
+    """Raise ValueError unless the model can go on from these ids."""
+    size, context = model.config.vocab_size, model.config.context_length
+    if len(prompt) == 0:
+        raise ValueError("the prompt is empty; give at least one token to go on from")
+    if outside := [id for id in prompt if not 0 <= id < size]:
+        raise ValueError(
+            f"id {outside[0]} in the prompt is outside the model's vocabulary "
+            f"(0 to {size - 1})"
+        )
+    if len(prompt) > context and config.past_context == "stop":
+        raise ValueError(
+            f"a prompt of {len(prompt)} tokens does not fit the context of {context}; "
+            "shorten it, or let the window slide with past_context='slide'"
+        )

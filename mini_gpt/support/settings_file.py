@@ -1,0 +1,142 @@
+"""Settings of a run in a file: TOML or YAML in, TOML out, names and kinds checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import json
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mini_gpt.support.files import read_text
+
+Settings = TypeVar("Settings")
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What a `.toml`, `.yaml` or `.yml` file says, as nested dictionaries.
+
+    Raises:
+        ValueError: if it cannot be understood, or its kind is none of these.
+        OSError: if it cannot be read.
+    """
+    text = read_text(path)
+    if path.suffix == ".toml":
+        try:
+            toml = importlib.import_module(
+                "tomllib" if sys.version_info >= (3, 11) else "tomli"
+            )
+        except ImportError:
+            raise ValueError(
+                "to read TOML with Python 3.10: pip install tomli"
+            ) from None
+        try:
+            return toml.loads(text)
+        except ValueError as fault:
+            raise ValueError(f"{path} is not TOML: {fault}") from None
+    if path.suffix in (".yaml", ".yml"):
+        try:
+            import yaml  # type: ignore[import-untyped]
+        except ImportError:
+            raise ValueError(
+                f"to read {path}: pip install pyyaml, or use TOML"
+            ) from None
+        try:
+            content = yaml.safe_load(text)
+        except yaml.YAMLError as fault:
+            raise ValueError(f"{path} is not YAML: {fault}") from None
+        if not isinstance(content, dict):
+            raise ValueError(
+                f"{path} should hold names and values, not a {type(content).__name__}"
+            )
+        return content
+    raise ValueError(
+        f"{path} must be named .toml, .yaml or .yml, so that its format is known"
+    )
+
+
+def override_settings(
+    default: Settings, content: dict[str, Any], where: str
+) -> Settings:
+    """A dataclass with some of its fields replaced, those of dataclasses in it too.
+
+    Args:
+        content: New values by the names of the fields; a dictionary for a field that is
+            itself a dataclass.
+        where: What to call the source of the values in messages.
+
+    Raises:
+        ValueError: naming a field that does not exist, or a value of the wrong kind.
+    """
+    kinds = typing.get_type_hints(type(default), include_extras=False)
+    names = [field.name for field in dataclasses.fields(default)]  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for name, value in content.items():
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            known = f"there are {', '.join(names)}"
+            hint = f"did you mean {near[0]}?" if near else known
+            raise ValueError(f"{where} has no setting {name!r}; {hint}")
+        present = getattr(default, name)
+        if dataclasses.is_dataclass(present) and isinstance(value, dict):
+            values[name] = override_settings(present, value, f"{where}, part {name}")
+        else:
+            values[name] = _coerce(kinds[name], value, f"{name} in {where}")
+    return dataclasses.replace(default, **values)  # type: ignore[type-var]
+
+
+def _coerce(kind: Any, value: Any, where: str) -> Any:
+    """A value as a field wants it: a whole number as a float, a text as a path.
+
+    Raises ValueError, calling the value `where`, if it does not fit.
+    """
+    for option in _options(kind):
+        choices = typing.get_args(option)
+        if typing.get_origin(option) is typing.Literal and value in choices:
+            return value
+        if option is float and type(value) in (int, float):
+            return float(value)
+        if option is Path and isinstance(value, str):
+            return Path(value)
+        if isinstance(option, type) and type(value) is option:
+            return value
+    raise ValueError(f"{where} cannot be {value!r}; it must be {_words(kind)}")
+
+
+def _options(kind: Any) -> tuple[Any, ...]:
+    """The kinds that an annotation allows: two for `int | None`."""
+    unions = (typing.Union, types.UnionType)
+    return typing.get_args(kind) if typing.get_origin(kind) in unions else (kind,)
+
+
+def _words(kind: Any) -> str:
+    """An annotation for readers."""
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(map(repr, typing.get_args(kind)))
+    names = {
+        int: "a whole number",
+        float: "a number",
+        str: "a text",
+        bool: "true or false",
+    }
+    options = [option for option in _options(kind) if option is not type(None)]
+    return " or ".join(names.get(option, "a path") for option in options)
+
+
+def to_toml(settings: dict[str, Any]) -> str:
+    """Settings as TOML; what is None is left out.
+
+    They may be texts, numbers, truth values and paths, and dictionaries of these.
+    """
+    plain, tables = [], []
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            tables.append(f"\n[{name}]\n{to_toml(value)}")
+        elif value is not None:
+            shown = str(value) if isinstance(value, Path) else value
+            plain.append(f"{name} = {json.dumps(shown, ensure_ascii=False)}\n")
+    return "".join(plain + tables)

@@ -1,0 +1,73 @@
+"""tiktoken, OpenAI's encoder in Rust, as an engine for tokens of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import regex
+
+LONG = 20_000  # characters from which on building the engine pays
+# tiktoken's regular expressions give up on about a million spaces in a row.
+VAST_SPACE = regex.compile(r"\s{100000}")
+
+
+class TiktokenEngine:
+    """Encodes ordinary text with tiktoken, where that is possible and worth it.
+
+    The ids are those of our own encoder, but for letters that are newer than tiktoken's
+    table of Unicode, which it cuts as signs. It is built at the first text it gets.
+
+    Args:
+        tokens: The bytes of each token, in the order of their learning.
+        pattern: The pattern that cuts text.
+        fast: True: take every text; False: none; None: long ones, where tiktoken is
+            installed and reads the pattern alike.
+        reads_alike: Whether the pattern is known to mean the same in its engine for
+            regular expressions as in ours.
+
+    Raises:
+        ValueError: if `fast` is True and the pattern may mean something else there.
+        ImportError: if `fast` is True and tiktoken is not installed.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        pattern: str,
+        fast: bool | None,
+        reads_alike: bool,
+    ) -> None:
+        self.tokens, self.pattern, self.fast = tokens, pattern, fast
+        self.reads_alike = reads_alike
+        if fast and not reads_alike:
+            raise ValueError(
+                f"fast encoding needs GPT-2's pattern, not {pattern!r}; leave fast out"
+            )
+        if fast and self._encode is None:
+            raise ImportError("fast=True needs tiktoken; run: pip install tiktoken")
+
+    def encode(self, text: str) -> list[int] | None:
+        """The ids of a text, or None where our own encoder has to do it."""
+        worth_it = len(text) > LONG if self.fast is None else self.fast
+        if not worth_it or not self.reads_alike or self._encode is None:
+            return None
+        return None if VAST_SPACE.search(text) else self._encode(text)
+
+    @cached_property
+    def _encode(self) -> Callable[[str], list[int]] | None:
+        try:
+            import tiktoken
+        except ImportError:
+            return None
+        ranks = {token: id for id, token in enumerate(self.tokens)}
+        return tiktoken.Encoding(
+            "mini_gpt", pat_str=self.pattern, mergeable_ranks=ranks, special_tokens={}
+        ).encode_ordinary
+
+    def __getstate__(self) -> dict[str, Any]:
+        # For pickling and copying: what tiktoken has built is built again there.
+        state = vars(self).copy()
+        state.pop("_encode", None)
+        return state

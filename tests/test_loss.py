@@ -1,0 +1,189 @@
+"""The loss: nats and bits per byte, and a split that is measured as a whole."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mini_gpt.checks import loss as checks
+from mini_gpt.loss import IGNORE_INDEX, bits_per_byte, evaluate, next_token_loss
+from tiny import tiny_gpt
+
+SPLIT = np.random.default_rng(0).integers(17, size=250).astype(np.uint8)
+
+
+# A batch
+
+
+def test_loss_is_the_mean_surprisal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 3, 5, generator=generator)
+    targets = torch.randint(5, (2, 3), generator=generator)
+    surprisals = [
+        -math.log(logits[row, time].softmax(0)[targets[row, time]])
+        for row in range(2)
+        for time in range(3)
+    ]
+    assert next_token_loss(logits, targets).item() == pytest.approx(sum(surprisals) / 6, rel=1e-5)
+    total = next_token_loss(logits, targets, reduction="sum").item()
+    assert total == pytest.approx(sum(surprisals), rel=1e-5)
+    targets[1] = IGNORE_INDEX
+    mean = next_token_loss(logits, targets).item()
+    assert mean == pytest.approx(sum(surprisals[:3]) / 3, rel=1e-5)
+
+
+@given(vocab_size=st.integers(2, 300), time=st.integers(1, 7))
+@settings(deadline=None, max_examples=20)
+def test_a_uniform_guess_loses_the_logarithm_of_the_vocabulary(vocab_size: int, time: int) -> None:
+    targets = torch.arange(time)[None] % vocab_size
+    loss = next_token_loss(torch.zeros(1, time, vocab_size), targets)
+    assert loss.item() == pytest.approx(math.log(vocab_size), rel=1e-5)
+
+
+# Bits per byte
+
+
+def test_bits_per_byte_of_known_texts() -> None:
+    assert bits_per_byte(math.log(2), tokens=10, utf8_bytes=10) == pytest.approx(1)
+    assert bits_per_byte(math.log(256), tokens=10, utf8_bytes=10) == pytest.approx(8)
+    assert bits_per_byte(math.log(256), tokens=5, utf8_bytes=20) == pytest.approx(2)
+
+
+def test_bits_per_byte_needs_a_text() -> None:
+    with pytest.raises(ValueError, match="utf8_bytes 0"):
+        bits_per_byte(1.0, 3, 0)
+
+
+# A whole split
+
+
+@given(tokens=st.integers(2, 60), batch_size=st.integers(1, 5), seed=st.integers(0, 9))
+@settings(deadline=None, max_examples=25)
+def test_evaluation_counts_every_token_once(tokens: int, batch_size: int, seed: int) -> None:
+    model, split = tiny_gpt(seed, dropout=0.5), SPLIT[:tokens]
+    nats = 0.0
+    model.eval()
+    with torch.no_grad():
+        for start in range(0, tokens - 1, 6):
+            window = torch.from_numpy(split[start : start + 7].astype(np.int64))[None]
+            logits = model(window[:, :-1]).log_softmax(-1)
+            nats -= logits.gather(2, window[:, 1:, None]).sum().item()
+    model.train()
+    found = evaluate(model, split, context_length=6, batch_size=batch_size)
+    assert found == pytest.approx(nats / (tokens - 1), rel=1e-4)
+    assert model.training
+
+
+def test_evaluation_is_deterministic_and_leaves_the_weights() -> None:
+    model = tiny_gpt(dropout=0.5)
+    before = nn.utils.parameters_to_vector(model.parameters()).detach().clone()
+    losses = {evaluate(model, SPLIT, context_length=6) for _ in range(3)}
+    assert len(losses) == 1
+    assert torch.equal(before, nn.utils.parameters_to_vector(model.parameters()))
+
+
+def test_evaluation_needs_two_tokens() -> None:
+    with pytest.raises(ValueError, match="1 tokens"):
+        evaluate(tiny_gpt(), SPLIT[:1], context_length=6)
+
+
+def test_evaluation_computes_in_the_format_that_it_is_told() -> None:
+    formats = []
+    model = tiny_gpt()
+    model.register_forward_hook(lambda _, __, logits: formats.append(logits.dtype))
+    exact = evaluate(model, SPLIT, context_length=6)
+    coarse = evaluate(model, SPLIT, context_length=6, precision="bfloat16")
+    assert coarse == pytest.approx(exact, abs=0.02)
+    assert set(formats) == {torch.float32, torch.bfloat16}
+
+
+@pytest.mark.parametrize(("rank", "batches"), [(0, [0, 2]), (1, [1])])
+def test_processes_share_the_batches_of_an_evaluation(
+    rank: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One process sees its own batches; the sum over all processes is asked for once."""
+    monkeypatch.setattr("mini_gpt.loss.world_size", lambda: 2)
+    monkeypatch.setattr("mini_gpt.loss.rank", lambda: rank)
+    monkeypatch.setattr("mini_gpt.loss.all_reduce_sum", lambda total: total + 1000)
+    split, model, seen = SPLIT[:31], tiny_gpt(), []  # batches of 2 windows of 6, and one of 1
+    model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten().tolist()))
+    found = evaluate(model, split, context_length=6, batch_size=2, share=True)
+    assert seen == [split[12 * n : min(12 * n + 12, 30)].tolist() for n in batches]
+    own = sum(
+        next_token_loss(
+            model(
+                torch.tensor(split[12 * n : min(12 * n + 12, 30)].astype(np.int64).reshape(-1, 6))
+            ),
+            torch.tensor(split[12 * n + 1 : min(12 * n + 13, 31)].astype(np.int64).reshape(-1, 6)),
+            "sum",
+        ).item()
+        for n in batches
+    )
+    assert found == pytest.approx((own + 1000) / 30, rel=1e-5)
+
+
+# The exercises' checks
+
+
+def in_two_steps(logits: Tensor, targets: Tensor) -> Tensor:
+    """Right for small logits, and none for large ones."""
+    exponentials = logits.exp()
+    shares = exponentials / exponentials.sum(1, keepdim=True)
+    return -shares[torch.arange(len(targets)), targets].log().mean()
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "verdict"),
+    [
+        (checks.compressed_bytes, lambda nats, tokens: None, "not yet: for 1.3863 nats"),
+        (
+            checks.compressed_bytes,
+            lambda nats, tokens: math.ceil(nats * tokens / 8),
+            "not yet: for 1.3863 nats per token and 1,000",
+        ),
+        (
+            checks.compressed_bytes,
+            lambda nats, tokens: math.ceil((nats * tokens / math.log(2) + 2) / 8),
+            "correct: ",
+        ),
+        (
+            checks.cross_entropy,
+            lambda logits, targets: None,
+            "not yet: for one row expected 0.4644",
+        ),
+        (
+            checks.cross_entropy,
+            lambda logits, targets: F.cross_entropy(logits, targets, reduction="sum"),
+            "not yet: for two rows",
+        ),
+        (checks.cross_entropy, in_two_steps, "not yet: for logits of 2,000"),
+        (
+            checks.cross_entropy,
+            lambda logits, targets: in_two_steps(logits - logits.max(1, True).values, targets),
+            "not yet: for logits of 2,000 and an unlikely token",
+        ),
+        (
+            checks.cross_entropy,
+            lambda logits, targets: F.cross_entropy(logits, targets.clamp(0)),
+            "not yet: for a target of -100",
+        ),
+        (checks.cross_entropy, F.cross_entropy, "correct: "),
+    ],
+)
+def test_check_tells_right_from_wrong(
+    check: Callable[[Any], None],
+    answer: Callable[..., Any],
+    verdict: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check(answer)
+    assert capsys.readouterr().out.startswith(verdict)

@@ -1,0 +1,218 @@
+"""The optimizer: its settings, AdamW and Muon, the schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from learning import recheck
+from mini_gpt.checks import optimizer as checks
+from mini_gpt.optimizer import (
+    OptimizerConfig,
+    learning_rate_at,
+    make_adamw,
+    make_optimizers,
+    set_learning_rate,
+)
+from tiny import tiny_gpt
+
+# The settings
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0),
+        ("decay_steps", 0),
+        ("learning_rate", 0.0),
+        ("learning_rate", math.nan),
+        ("learning_rate", math.inf),
+        ("muon_learning_rate", 0.0),
+        ("muon_learning_rate", -0.02),
+        ("max_grad_norm", -0.5),
+        ("min_lr", -1e-9),
+        ("warmup_steps", -2),
+        ("weight_decay", -0.1),
+        ("beta1", 1.0),
+        ("beta2", -0.3),
+    ],
+)
+def test_a_bad_setting_is_named_with_its_value(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name} {value} must be"):
+        OptimizerConfig(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("steps", 30.5), ("steps", True), ("beta1", "much"), ("decay_steps", 2.0)]
+)
+def test_a_setting_of_another_kind_is_named(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"{name} {value!r} must be a"):
+        recheck(OptimizerConfig(), **{name: value})
+
+
+def test_settings_at_the_edge_are_allowed() -> None:
+    OptimizerConfig(steps=1, warmup_steps=0, weight_decay=0.0, min_lr=0.0, beta1=0.0)
+
+
+def test_other_optimizers_and_schedules_are_refused() -> None:
+    with pytest.raises(ValueError, match="optimizer 'sgd' must be 'adamw' or 'muon'"):
+        recheck(OptimizerConfig(), optimizer="sgd")
+    with pytest.raises(ValueError, match="schedule 'hold' must be 'cosine' or 'wsd'"):
+        recheck(OptimizerConfig(), schedule="hold")
+
+
+# The schedule
+
+
+def test_schedule_at_known_steps() -> None:
+    config = OptimizerConfig(steps=101, warmup_steps=10, learning_rate=0.5, min_lr=0.1)
+    assert learning_rate_at(0, config) == pytest.approx(0.05)
+    assert learning_rate_at(9, config) == 0.5
+    assert learning_rate_at(10, config) == 0.5
+    assert learning_rate_at(55, config) == pytest.approx(0.3)
+    assert learning_rate_at(100, config) == pytest.approx(0.1)
+    assert learning_rate_at(1000, config) == pytest.approx(0.1)
+
+
+@given(steps=st.integers(1, 60), warmup=st.integers(0, 80), final=st.floats(0, 1))
+@settings(deadline=None, max_examples=100)
+def test_schedule_rises_then_falls_within_its_bounds(steps: int, warmup: int, final: float) -> None:
+    config = OptimizerConfig(steps=steps, warmup_steps=warmup, learning_rate=1.0, min_lr=final)
+    rates = [learning_rate_at(step, config) for step in range(steps)]
+    assert all(0 < rate <= 1 + 1e-12 or rate == final for rate in rates)
+    top = min(warmup, steps)
+    assert rates[:top] == sorted(rates[:top])
+    assert rates[top:] == sorted(rates[top:], reverse=True)
+    if steps > warmup + 1:
+        assert rates[-1] == pytest.approx(final, abs=1e-12)
+
+
+def test_warm_up_stay_and_decay() -> None:
+    config = OptimizerConfig(
+        schedule="wsd", steps=21, warmup_steps=5, decay_steps=4, learning_rate=1.0
+    )
+    rates = [learning_rate_at(step, config) for step in range(21)]
+    assert rates[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
+    assert rates[5:17] == [1.0] * 12
+    assert rates[17:] == pytest.approx([0.75, 0.5, 0.25, 1e-4], abs=1e-3)
+    long = replace(config, decay_steps=999)  # all that follow the warm-up
+    rates_of_long = [learning_rate_at(step, long) for step in range(21)]
+    assert rates_of_long[:5] == rates[:5]
+    assert rates_of_long[5:] == pytest.approx([(15 - n) / 16 for n in range(16)], abs=1e-3)
+    default = replace(config, decay_steps=None)  # a fifth of the steps
+    assert [learning_rate_at(step, default) for step in range(21)] == rates
+
+
+# The optimizers
+
+
+def test_matrices_decay_and_vectors_do_not() -> None:
+    model = tiny_gpt()
+    groups = make_adamw(model, OptimizerConfig(weight_decay=0.3)).param_groups
+    assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
+    for group, axes in zip(groups, (2, 1), strict=True):
+        assert {id(p) for p in group["params"]} == {
+            id(p) for p in model.parameters() if p.ndim == axes
+        }
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+
+
+def test_a_model_without_vectors_has_one_group() -> None:
+    optimizer = make_adamw(nn.Linear(3, 5, bias=False), OptimizerConfig())
+    assert len(optimizer.param_groups) == 1
+
+
+def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
+    model = tiny_gpt()
+    muon, adamw = make_optimizers(model, OptimizerConfig(optimizer="muon", beta1=0.7))
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(adamw, torch.optim.AdamW)
+    by_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
+    by_adamw = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
+    assert by_muon == {
+        n for n, p in model.decoder.named_parameters(prefix="decoder") if p.ndim == 2
+    }
+    assert by_muon | by_adamw == set(names.values())
+    assert not by_muon & by_adamw
+    assert "token_embedding.weight" in by_adamw
+    assert [group["weight_decay"] for group in adamw.param_groups] == [0.1, 0.0]
+    assert {group["momentum"] for group in muon.param_groups} == {0.7}
+    assert {group["betas"][0] for group in adamw.param_groups} == {0.7}
+
+
+def test_a_step_of_muon_moves_every_direction_by_about_its_rate() -> None:
+    model = tiny_gpt(width=48)
+    config = OptimizerConfig(optimizer="muon", weight_decay=0.0, muon_learning_rate=0.03)
+    muon, _ = make_optimizers(model, config)
+    weight = model.decoder.blocks[0].feed_forward.expand.weight
+    before = weight.detach().clone()
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(17, (5, 8), generator=generator)
+    model(ids).logsumexp(-1).square().sum().backward()
+    muon.step()
+    moved = torch.linalg.svdvals(weight.detach() - before)
+    middle = (moved / (0.03 * 4**0.5)).median().item()  # twice as far where width times 4 comes out
+    assert 0.6 < middle < 1.3
+
+
+def test_each_optimizer_keeps_its_ratio_to_the_rate() -> None:
+    config = OptimizerConfig(optimizer="muon", learning_rate=0.01, muon_learning_rate=0.03)
+    muon, adamw = optimizers = make_optimizers(tiny_gpt(), config)
+    for rate in (0.01, 0.0025):
+        set_learning_rate(optimizers, rate)
+        assert {group["lr"] for group in adamw.param_groups} == {rate}  # exactly
+        assert [group["lr"] for group in muon.param_groups] == pytest.approx([3 * rate])
+    (alone,) = make_optimizers(tiny_gpt(), OptimizerConfig())
+    set_learning_rate([alone], 0.123)
+    assert [group["lr"] for group in alone.param_groups] == [0.123, 0.123]
+
+
+# The exercises
+
+
+def newton_schulz(matrix: Tensor, rounds: int = 40) -> Tensor:
+    found = matrix / matrix.norm()
+    for _ in range(rounds):
+        found = 1.5 * found - 0.5 * found @ found.T @ found
+    return found
+
+
+@pytest.mark.parametrize(
+    ("check", "answer", "verdict"),
+    [
+        (checks.warmup_stable_decay, lambda *arguments: None, "not yet: for step 0"),
+        (
+            checks.warmup_stable_decay,
+            lambda step, steps, highest, warmup, decay: (
+                highest * min(1, (step + 1) / warmup, (steps - 1 - step) / decay)
+            ),
+            "not yet: for step 15",
+        ),
+        (
+            checks.warmup_stable_decay,
+            lambda step, steps, highest, warmup, decay: (
+                highest * min(1, (step + 1) / warmup, (steps - step) / decay)
+            ),
+            "correct: ",
+        ),
+        (checks.orthogonalize, lambda matrix: None, "not yet: for a matrix of 3 by 3"),
+        (checks.orthogonalize, lambda m: m / m.norm(), "not yet: for a matrix of 3 by 3"),
+        (checks.orthogonalize, newton_schulz, "correct: "),
+    ],
+)
+def test_check_tells_right_from_wrong(
+    check: Callable[[object], None],
+    answer: object,
+    verdict: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    check(answer)
+    assert capsys.readouterr().out.startswith(verdict)
