@@ -18,7 +18,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mini_gpt.support.files import atomic_folder, read_json, utf8_name
+from mini_gpt.support.files import (
+    atomic_folder,
+    file_digest,
+    read_json,
+    text_digest,
+    utf8_name,
+)
 from mini_gpt.support.workspace import remove_fragments
 
 # A run's folder holds
@@ -107,9 +113,13 @@ def unflatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:
 def write_state(folder: Path, state: dict[str, Any]) -> None:
     """Write a state into an existing folder; `flatten_state` says what it may hold."""
     tensors: dict[str, Tensor] = {}
-    content = {"format": "mini_gpt training state", "version": VERSION}
+    content: dict[str, Any] = {"format": "mini_gpt training state", "version": VERSION}
     content["state"] = flatten_state(state, tensors)
     save_file(tensors, folder / "state.safetensors")
+    content["sha256"] = {
+        "state": text_digest(json.dumps(content["state"])),
+        "state.safetensors": file_digest(folder / "state.safetensors"),
+    }
     (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -117,14 +127,24 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Read what `write_state` wrote.
 
     Raises:
-        ValueError: if a file is missing or damaged, or of another version.
+        ValueError: if a file is missing, or has changed since it was written, or is of
+            another version.
     """
     try:
         content = read_json(folder / "state.json")
         version = content["version"]
         if version == VERSION:
-            with utf8_name(folder / "state.safetensors") as name:
-                return unflatten_state(content["state"], load_file(name))
+            path, digests = folder / "state.safetensors", content["sha256"]
+            found = {
+                "state": text_digest(json.dumps(content["state"])),
+                "state.safetensors": file_digest(path),
+            }
+            if changed := [name for name in found if found[name] != digests[name]]:
+                raise ValueError(f"{' and '.join(changed)} changed after it was saved")
+            with utf8_name(path) as name:
+                # Copies: what is read is a view of the file, which may yet change.
+                tensors = {key: part.clone() for key, part in load_file(name).items()}
+            return unflatten_state(content["state"], tensors)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
         raise ValueError(
             f"{folder} is not a whole checkpoint of training ({fault})"

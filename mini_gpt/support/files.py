@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import json
 import mmap
 import os
@@ -171,6 +172,28 @@ def is_utf8(name: str) -> bool:
 def shown_name(path: str | os.PathLike[str]) -> str:
     """A name for people and pictures: what is not UTF-8 in it becomes a mark."""
     return os.fsencode(path).decode("utf-8", errors="replace")
+
+
+def printable(text: object, most: int = 300) -> str:
+    """What a stranger wrote, fit for a message: short, and nothing a terminal obeys."""
+    shown = str(text)
+    if len(shown) > most:
+        shown = f"{shown[: most // 2]} ... {shown[-most // 2 :]}"
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in shown)
+
+
+def file_digest(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal; a part of it at a time is in memory."""
+    digest, part = hashlib.sha256(), bytearray(2**20)
+    with open(path, "rb", buffering=0) as file:
+        while read := file.readinto(part):
+            digest.update(memoryview(part)[:read])
+    return digest.hexdigest()
+
+
+def text_digest(text: str) -> str:
+    """The SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_text(path: str | os.PathLike[str]) -> str:

@@ -17,9 +17,14 @@ from mini_gpt.characters import CharTokenizer, Tokenizer
 from mini_gpt.config import GPTConfig
 from mini_gpt.gpt2 import gpt2_config, load_gpt2
 from mini_gpt.model import GPT
-from mini_gpt.support.files import atomic_folder, read_json
+from mini_gpt.support.files import (
+    atomic_folder,
+    file_digest,
+    read_json,
+    text_digest,
+)
 from mini_gpt.support.hub import SHIPPED, local_folder
-from mini_gpt.support.huggingface_tokenizer import read_huggingface_tokenizer
+from mini_gpt.support.huggingface_reader import read_huggingface_tokenizer
 from mini_gpt.support.tokenizer_file import TOKENIZER_FILE, save_tokenizer
 from mini_gpt.support.weights import (
     check_fit,
@@ -54,9 +59,37 @@ def save_pretrained(
     content = {"format": FORMAT, "version": VERSION, **asdict(plain.config)}
     with atomic_folder(folder, replaces=CHECKPOINT_FILES) as partial:
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
+        save_tokenizer(tokenizer, partial / TOKENIZER_FILE)
+        content["sha256"] = digests(partial, plain.config)
         text = json.dumps(content, indent=2) + "\n"
         (partial / "config.json").write_text(text, encoding="utf-8")
-        save_tokenizer(tokenizer, partial / TOKENIZER_FILE)
+
+
+def digests(folder: Path, config: GPTConfig) -> dict[str, str]:
+    """What tells a damaged model: SHA-256 of its shape, its weights and its tokenizer.
+
+    Of the shape, what differs from the defaults counts, so that fields which later
+    versions add do not change it.
+    """
+    defaults = asdict(GPTConfig())
+    shape = {k: v for k, v in asdict(config).items() if v != defaults[k]}
+    return {
+        "shape": text_digest(json.dumps(shape, sort_keys=True)),
+        **{name: file_digest(folder / name) for name in CHECKPOINT_FILES[1:]},
+    }
+
+
+def check_digests(folder: Path, content: Mapping[str, Any], config: GPTConfig) -> None:
+    """Raise ValueError where a model of ours is not as `save_pretrained` left it."""
+    stated, found = content.get("sha256"), digests(folder, config)
+    if not isinstance(stated, dict):
+        raise ValueError(f"{folder / 'config.json'} has no digests under sha256")
+    if changed := [name for name in found if stated.get(name) != found[name]]:
+        raise ValueError(
+            f"{folder}: {', '.join(changed)} changed after it was saved, by damage or "
+            "by hand (SHA-256 differs); copy the folder anew, and change fields of the "
+            "shape by from_pretrained(..., dropout=0.1)"
+        )
 
 
 def is_ours(content: Mapping[str, Any]) -> bool:
@@ -80,7 +113,8 @@ def config_from(content: Mapping[str, Any], path: Path) -> GPTConfig:
             f"{path} has version {version!r} of our format, this program reads "
             f"{VERSION}; it was written by another mini_gpt: train the model anew"
         )
-    fields = {k: v for k, v in content.items() if k not in ("format", "version")}
+    others = ("format", "version", "sha256")
+    fields = {k: v for k, v in content.items() if k not in others}
     try:
         return GPTConfig(**fields)
     except (TypeError, ValueError) as fault:
@@ -145,6 +179,7 @@ def from_pretrained(
         names = {name: name for name, _ in GPT(config).named_parameters()}
     stored = stored_tensors(folder)
     model = load_weights(config, folder, stored, names, device=device, dtype=dtype)
+    check_digests(folder, content, config)
     return model, tokenizer
 
 
