@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
 
 from mini_gpt.support.downloads import gpt2_vocabulary_files
 from mini_gpt.support.files import parse_json, read_text
@@ -30,25 +31,53 @@ def parse_gpt2_vocabulary(vocabulary: str, merges: str) -> list[bytes]:
     Raises:
         ValueError: if they are not such files, or do not belong together.
     """
-    characters = gpt2_byte_characters()
     try:
         ids = dict(parse_json(vocabulary, "vocab.json"))
-        written = sorted(ids, key=ids.__getitem__)
-        if [ids[token] for token in written] != list(range(len(ids))):
-            raise ValueError("the ids have gaps")
-        if written.pop() != END_OF_TEXT:
+        if ids.pop(END_OF_TEXT, None) != len(ids):
             raise ValueError(f"the last token is not {END_OF_TEXT}")
-        rules = merges.removeprefix("#version: 0.2").strip("\n")
-        lines = rules.split("\n") if rules else []  # one of bytes only has no merge
-        unions = [left + right for left, right in (line.split(" ") for line in lines)]
-        if unions != written[256:]:
-            raise ValueError("the merges are not those of the vocabulary")
-        return [bytes(characters[letter] for letter in token) for token in written]
+        return tokens_of(ids, parse_merges(merges))
     except (LookupError, TypeError, ValueError) as fault:
         raise ValueError(
             "these are not GPT-2's vocab.json and merges.txt: "
             f"{type(fault).__name__}: {fault}"
         ) from None
+
+
+def parse_merges(merges: str) -> list[tuple[str, str]]:
+    """The pairs in the text of a `merges.txt`, in their order.
+
+    Raises:
+        ValueError: naming a line that is not two tokens.
+    """
+    rules = merges.removeprefix("#version: 0.2").strip("\n")
+    return list(map(parse_merge, rules.split("\n") if rules else []))
+
+
+def parse_merge(line: str) -> tuple[str, str]:
+    """The two tokens that a line joins; ValueError if it has not just two."""
+    left, space, right = line.partition(" ")
+    if not (left and space and right) or " " in right:
+        raise ValueError(f"the merge {line[:80]!r} is not two tokens")
+    return left, right
+
+
+def tokens_of(ids: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> list[bytes]:
+    """The bytes of tokens in the order of their ids: 256 single ones, then the merged.
+
+    Args:
+        ids: By tokens as GPT-2 writes them, special ones left out.
+
+    Raises:
+        ValueError: if ids have gaps, or the merges are not those of these tokens.
+        LookupError: if a token is not written in GPT-2's way.
+    """
+    characters = gpt2_byte_characters()
+    written = sorted(ids, key=ids.__getitem__)
+    if [ids[token] for token in written] != list(range(len(ids))):
+        raise ValueError("the ids have gaps, or do not begin with 0")
+    if [left + right for left, right in merges] != written[256:]:
+        raise ValueError("the merges are not those of the vocabulary")
+    return [bytes(characters[letter] for letter in token) for token in written]
 
 
 def read_gpt2_vocabulary(

@@ -16,6 +16,9 @@ HUB_FILES = [
     "vocab.json",
     "merges.txt",
     "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
     "mini_gpt_tokenizer.json",
 ]
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from mini_gpt.bpe import byte_pair_encode
 from mini_gpt.characters import CharTokenizer, Tokenizer
-from mini_gpt.support.files import atomic_file, parse_json, read_text
-from mini_gpt.support.gpt2_vocabulary import gpt2_byte_characters, parse_gpt2_vocabulary
+from mini_gpt.support.files import atomic_file
+from mini_gpt.support.gpt2_vocabulary import gpt2_byte_characters
 from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
 
 
@@ -158,36 +158,3 @@ def bpe_content(tokenizer: BPETokenizer) -> dict[str, Any]:
         "merges": merges,
     }
     return frame(added, cut, {**byte_level, "use_regex": True}, model)
-
-
-def read_huggingface_tokenizer(folder: Path) -> BPETokenizer:
-    """A tokenizer like GPT-2's from the files of Hugging Face's libraries.
-
-    Args:
-        folder: Holds `vocab.json` and `merges.txt`, or `tokenizer.json`.
-
-    Raises:
-        ValueError: if there are no such files, or the tokenizer works in another way
-            than GPT-2's.
-    """
-    pair = folder / "vocab.json", folder / "merges.txt"
-    single = folder / "tokenizer.json"
-    if all(path.is_file() for path in pair):
-        return BPETokenizer.gpt2(*pair)
-    if not single.is_file():
-        raise ValueError(
-            f"{folder} has no tokenizer.json, nor vocab.json and merges.txt"
-        )
-    try:
-        content = parse_json(read_text(single), str(single))
-        cut, model = content["pre_tokenizer"], content["model"]
-        way = cut["type"], cut["add_prefix_space"], cut["use_regex"]
-        if way != ("ByteLevel", False, True):
-            raise ValueError("text is cut in another way than GPT-2's")
-        added = {token["content"]: token["id"] for token in content["added_tokens"]}
-        pairs = model["merges"]  # "a b" in older files, ["a", "b"] in newer ones
-        merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in pairs]
-        ids = json.dumps(model["vocab"] | added)
-        return BPETokenizer(parse_gpt2_vocabulary(ids, "\n".join(merges)))
-    except (KeyError, TypeError, ValueError) as fault:
-        raise ValueError(f"{single} is no tokenizer like GPT-2's ({fault})") from None

@@ -15,9 +15,9 @@ from mini_gpt.characters import CharTokenizer
 from mini_gpt.support.corpus import load_corpus
 from mini_gpt.support.downloads import gpt2_vocabulary_files
 from mini_gpt.support.gpt2_vocabulary import gpt2_byte_characters
+from mini_gpt.support.huggingface_reader import read_huggingface_tokenizer
 from mini_gpt.support.huggingface_tokenizer import (
     merges_of,
-    read_huggingface_tokenizer,
     write_huggingface_tokenizer,
 )
 from mini_gpt.tokenizer import END_OF_TEXT, GPT2_PATTERN, BPETokenizer
