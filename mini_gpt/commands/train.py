@@ -5,162 +5,56 @@ from __future__ import annotations
 import builtins
 import dataclasses
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import os
+import re
+import sys
+import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import tyro
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.plot import draw_runs
 from mini_gpt.commands.sample import write
-from mini_gpt.config import PRESETS, GPTConfig
+from mini_gpt.commands.train_options import (
+    BPE_VOCAB_SIZE,
+    RUN_VERSION,
+    Train,
+    initial_model,
+)
 from mini_gpt.data import train_val_split
 from mini_gpt.diagnostics import count_parameters
 from mini_gpt.generation import generate
 from mini_gpt.model import GPT
 from mini_gpt.run import train
 from mini_gpt.sampling import SampleConfig
-from mini_gpt.support.checkpoint import VERSION, other_version
+from mini_gpt.support.checkpoint import VERSION, newest_tokenizer
 from mini_gpt.support.corpus import corpus_name, load_corpus
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.distributed import process_group, rank, world_size
-from mini_gpt.support.files import atomic_file
-from mini_gpt.support.prompts import encode_prompt
-from mini_gpt.support.settings_file import override_settings, read_settings, to_toml
+from mini_gpt.support.files import atomic_file, read_text
+from mini_gpt.support.model_folder import from_pretrained
+from mini_gpt.support.prompts import start_tokens
+from mini_gpt.support.run_folder import SETTINGS, check_run_folder, new_run_folder
+from mini_gpt.support.settings_file import read_settings
 from mini_gpt.tokenizer import BPETokenizer
-from mini_gpt.trainer import TrainConfig
 
-
-@dataclass(frozen=True)
-class Shape(GPTConfig):
-    """As `GPTConfig`, but the vocabulary is left open until there is a tokenizer."""
-
-    __doc__ = GPTConfig.__doc__  # what --help says of each field
-    vocab_size: int | None = None  # type: ignore[assignment]
-
-    def closed(self, vocab_size: int) -> GPTConfig:
-        """The shape of a model for a tokenizer of this size."""
-        return GPTConfig(**{**dataclasses.asdict(self), "vocab_size": vocab_size})
-
-
-def _preset(name: str) -> Shape:
-    """The shape of a preset, its vocabulary left open."""
-    return Shape(**{**PRESETS[name], "vocab_size": None})
-
-
-# What a laptop trains in about a minute, and what a graphics card trains in a few.
-CPU_MODEL = _preset("shakespeare-small")
-CPU_TRAINING = TrainConfig(
-    steps=1000,
-    batch_size=12,
-    optimizer="muon",
-    learning_rate=2e-2,
-    muon_learning_rate=2e-2,
-    min_lr=0.0,
-    schedule="wsd",
-    warmup_steps=30,
-    decay_steps=970,
-    weight_decay=0.0,
-    beta1=0.8,
-)
-GPU_MODEL = _preset("shakespeare-large")
-GPU_TRAINING = TrainConfig(steps=5000, batch_size=64)
-BPE_VOCAB_SIZE = 1024  # of a learned vocabulary, where none is given
-RUN_VERSION = "run_version"  # what settings.toml calls checkpoint.VERSION
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a GPT on a text, measure it, and let it write."""
-
-    corpus: str = "shakespeare"
-    """What to learn from: "shakespeare" (fetched once), a text file, or a folder of
-    .txt files.
-    """
-    out: Path = Path("runs/latest")
-    """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG)."""
-    tokenizer: Literal["characters", "bpe"] = "characters"
-    """What a token is: a character of the corpus, or one of --vocab-size tokens that
-    are learned from its training part by byte-pair encoding (1,024 if not said).
-    """
-    config: Path | None = None
-    """Settings from a TOML or YAML file, for instance runs/latest/settings.toml;
-    options given here go before what it says.
-    """
-    resume: Path | None = None
-    """Folder of a run to go on with, with the settings that it was started with."""
-    sample_every: int = 500
-    """Steps between two samples written to samples.txt; 0 writes none."""
-    sample_tokens: int = 400
-    """Tokens to write when trained."""
-    checkpoint_every: int | None = None
-    """Steps between two checkpoints; if not said, at every measurement."""
-    keep_checkpoints: int = 2
-    """How many of the newest checkpoints to keep, besides the best one."""
-    timeout: float = 600.0
-    """Seconds after which a process of a parallel run gives up waiting for the others.
-    """
-    model: tyro.conf.OmitArgPrefixes[Shape] = field(default=CPU_MODEL)
-    """Shape of the model; with characters as tokens, --vocab-size follows from the
-    corpus.
-    """
-    training: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default=CPU_TRAINING)
-    """How to train."""
-
-
-def default_train(arguments: Sequence[str]) -> Train:
-    """What `mini-gpt train` does if no option says otherwise: by machine, file, or run.
-
-    Args:
-        arguments: The words after the command's name; --config and --resume are looked
-            for.
-    """
-    on_gpu = torch.cuda.is_available()
-    train = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
-    if (file := _value_of("--config", arguments)) is not None:
-        train = _with_settings_of(Path(file), train)
-    if (run := _value_of("--resume", arguments)) is not None:
-        path = Path(run) / "settings.toml"
-        if not path.is_file():
-            lacking = "it has no settings.toml"
-            raise ValueError(f"{run} is not a run of mini-gpt train: {lacking}")
-        if (version := read_settings(path).get(RUN_VERSION, 1)) != VERSION:
-            raise other_version(Path(run), version)
-        train = dataclasses.replace(_with_settings_of(path, train), out=Path(run))
-    return train
-
-
-def _with_settings_of(path: Path, train: Train) -> Train:
-    """The settings in a file, and those given where it says nothing."""
-    content = read_settings(path)
-    content.pop("corpus_sha256", None)
-    if (version := content.pop(RUN_VERSION, None)) is not None:
-        if version != VERSION:
-            raise other_version(path, version)
-        # A run's own file is complete, but TOML has no word for None: what is not in it
-        # is None, whatever this machine's default.
-        train = Train(model=Shape(), training=TrainConfig())
-    return override_settings(train, content, str(path))
-
-
-def _value_of(option: str, arguments: Sequence[str]) -> str | None:
-    """The value that the command line gives an option, if it does."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if word == option:
-            return following
-        if word.startswith(f"{option}="):
-            return word.removeprefix(f"{option}=")
-    return None
+_HEADING = re.compile(r"^--- step (\d+) ---$", re.MULTILINE)
 
 
 def run_train(command: Train) -> None:
     """Fetch or read the corpus, train, report, draw the loss curve, and sample."""
     if command.sample_every < 0 or command.sample_tokens < 0:
         raise ValueError("sample_every and sample_tokens must be at least 0")
+    if command.resume is not None and command.out != command.resume:
+        raise ValueError("--resume goes on in the run's own folder; leave --out out")
+    if command.resume is not None and command.overwrite:
+        raise ValueError("give only one of --resume and --overwrite")
+    if command.out is None:
+        command = dataclasses.replace(command, out=new_run_folder())
     device = resolve_device(command.training.device)
     with process_group(device, command.timeout):
         _train_and_report(command, device)
@@ -168,21 +62,23 @@ def run_train(command: Train) -> None:
 
 def _train_and_report(command: Train, device: torch.device) -> None:
     """`run_train`, with this process connected to those that train with it."""
-
-    def print(*words: object, **options: Any) -> None:
-        if rank() == 0:
-            builtins.print(*words, **options)
-
     out, config, resuming = command.out, command.training, command.resume is not None
+    assert out is not None
+    if rank() == 0:  # before the work that a refusal would waste
+        check_run_folder(out, resume=resuming, overwrite=command.overwrite)
     text = load_corpus(command.corpus)
-    corpus = _tokenized(text, command)
-    tokenizer = corpus.tokenizer
+    settings = _settings(command, text)
+    before = read_settings(out / SETTINGS) if resuming else settings
+    if before["corpus_sha256"] != settings["corpus_sha256"]:
+        raise ValueError(
+            f"the corpus {command.corpus} is no longer the text that {out} was "
+            "started with; bring the old one back, or start a new run"
+        )
     torch.manual_seed(config.seed)
-    model = GPT(command.model.closed(tokenizer.vocab_size))
-    if rank() == 0:
-        _keep_settings(command, hashlib.sha256(text.encode()).hexdigest(), resuming)
+    model, corpus = _prepared(text, command)
+    tokenizer, start = corpus.tokenizer, start_tokens(corpus.tokenizer, text)
     unit = "character" if command.tokenizer == "characters" else "token"
-    print(
+    _say(
         f"corpus {command.corpus}: {len(text):,} characters, "
         f"{len(set(text))} distinct; "
         f"{len(corpus.training_tokens):,} {unit}s to train on, "
@@ -190,16 +86,17 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     )
     together = f", {world_size()} processes" if world_size() > 1 else ""
     parameters = f"{count_parameters(model):,} parameters"
-    print(f"model: {parameters}, on {describe(device)}{together}", flush=True)
-    sampled = _samples_in(out / "samples.txt", resuming)
+    _say(f"model: {parameters}, on {describe(device)}{together}")
+    if changes := _changes(before, settings):
+        _say(f"other settings from here on: {', '.join(changes)}")
 
     def sample(entry: dict[str, Any]) -> None:
-        if command.sample_every and entry["step"] // command.sample_every > sampled[0]:
-            sampled[0] = entry["step"] // command.sample_every
+        every, step = command.sample_every, entry["step"]
+        measured_before = (step - 1) // config.eval_every * config.eval_every
+        if every and step // every > measured_before // every:
             longer = SampleConfig(max_new_tokens=200, past_context="slide")
-            words = generate(model, tokenizer, ["\n"], longer)[0].text
-            with (out / "samples.txt").open("a", encoding="utf-8") as file:
-                file.write(f"--- step {entry['step']} ---\n{words}\n\n")
+            words = generate(model, tokenizer, [start], longer)[0].text
+            add_sample(out / "samples.txt", step, words)
 
     result = train(
         model,
@@ -210,28 +107,69 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         validation_bytes=corpus.validation_bytes,
         out=out,
         resume=resuming,
+        overwrite=command.overwrite,
+        settings=settings,
         checkpoint_every=command.checkpoint_every,
         keep_checkpoints=command.keep_checkpoints,
-        on_eval=sample,
+        on_eval=lambda entry: _never_fatal(lambda: sample(entry)),
     )
-    print(
+    _say(
         f"loss on the whole validation split: {result.validation_loss:.4f} nats per "
-        f"{unit}, {result.bits_per_byte:.4f} bits per byte"
+        f"{unit}, {result.bits_per_byte:.4f} bits per byte, after step "
+        f"{result.best_step:,}"
     )
+    last = result.history[-1]["step"]
+    if result.best_step != last:
+        _say(
+            f"that is the best model, and the one that is kept; the last one has "
+            f"{result.last_validation_loss:.4f} nats per {unit}, and is in "
+            f"{out / 'checkpoints' / f'step-{last}' / 'model'}"
+        )
     speed = f"{result.tokens_per_second:,.0f} tokens/s"
-    print(f"trained for {result.seconds:.0f} s at {speed}")
+    _say(f"trained for {result.seconds:.0f} s at {speed}")
     if (share := result.history[-1].get("model_flops_utilization")) is not None:
-        print(f"that is {share:.0%} of what the device could compute at most")
+        _say(f"that is {share:.0%} of what the device could compute at most")
     if result.skipped_steps:
         why = "loss or gradient were not finite"
-        print(f"{result.skipped_steps} steps were skipped: {why}")
-    print(f"checkpoint and metrics are in {out}")
+        _say(f"{result.skipped_steps} steps were skipped: {why}")
+    _say(f"checkpoint and metrics are in {out}")
     if rank() == 0:
-        print(draw_runs({str(out): result.history}, out / "loss.png"))
+        _say(draw_runs({str(out): result.history}, out / "loss.png"))
         if command.sample_tokens:
-            print(f"\n{command.sample_tokens} {unit}s written by the model:\n")
+            _say(f"\n{command.sample_tokens} {unit}s written by the model:\n")
             longer = SampleConfig(command.sample_tokens, past_context="slide")
-            write(model, tokenizer, encode_prompt(tokenizer, "\n"), longer)
+            _never_fatal(lambda: write(model, tokenizer, start, longer))
+
+
+def _say(words: str) -> None:
+    """Print, if there is still somebody to read; a run goes on without."""
+    if rank() == 0:
+        try:
+            builtins.print(words, flush=True)
+        except OSError:  # `head` has enough, the terminal is closed, the disk is full
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _never_fatal(sample: Callable[[], None]) -> None:
+    """Write a sample; whatever goes wrong with it is a warning, and the run goes on."""
+    try:
+        sample()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except Exception as fault:  # also what the device says: no memory, for instance
+        warnings.warn(f"a sample is left out: {fault}", RuntimeWarning, stacklevel=2)
+
+
+def add_sample(path: Path, step: int, words: str) -> None:
+    """Add what was written after a step; later samples, of a run before it went on
+    from an earlier step, are dropped.
+    """
+    text = read_text(path) if path.exists() else ""
+    later = (match for match in _HEADING.finditer(text) if int(match[1]) >= step)
+    kept = text[: match.start()] if (match := next(later, None)) else text
+    with atomic_file(path) as partial:
+        content = f"{kept}--- step {step} ---\n{words}\n\n"
+        partial.write_text(content, encoding="utf-8")
 
 
 class _Corpus(NamedTuple):
@@ -243,30 +181,63 @@ class _Corpus(NamedTuple):
     validation_bytes: int  # in UTF-8, without the first token: it is not predicted
 
 
-def _tokenized(text: str, command: Train) -> _Corpus:
-    """The tokenizer that was asked for, and the ids of both parts of the text.
+def _prepared(text: str, command: Train) -> tuple[GPT, _Corpus]:
+    """The model to train, and the text as it needs it.
 
     The text is cut at the same character whatever the tokenizer, so that bits per byte
-    of two runs speak of the same text. Tokens are learned from the training part only.
+    of two runs speak of the same text.
+
+    Raises:
+        ValueError: if tokenizer, shape, corpus and the model to start from do not fit.
+    """
+    training, validation = train_val_split(text)
+    weights: dict[str, torch.Tensor] | None = None
+    tokenizer = None if command.resume is None else newest_tokenizer(command.resume)
+    if tokenizer is None and command.initialize_from is not None:
+        folder = initial_model(command.initialize_from)
+        source, tokenizer = from_pretrained(folder, dtype=torch.float32)
+        weights = source.state_dict()
+    if tokenizer is None:
+        tokenizer = _trained_tokenizer(text, training, command)
+    elif isinstance(tokenizer, CharTokenizer) != (command.tokenizer == "characters"):
+        raise ValueError(f"--tokenizer {command.tokenizer} is not that of the model")
+    shape = command.model.closed(command.model.vocab_size or tokenizer.vocab_size)
+    if weights is not None:
+        has, asked = (dataclasses.asdict(each) for each in (source.config, shape))
+        # Dropout belongs to training, not to the weights.
+        names = [name for name in has if name != "dropout"]
+        if others := [name for name in names if has[name] != asked[name]]:
+            said = ", ".join(f"{name} {asked[name]} ({has[name]})" for name in others)
+            raise ValueError(
+                f"the model in {folder} is of another shape: {said}; leave these out"
+            )
+    model = GPT(shape)
+    if weights is not None:
+        model.load_state_dict(weights)
+    training_tokens, _ = encode_part(training, tokenizer)
+    corpus = _Corpus(tokenizer, training_tokens, *encode_part(validation, tokenizer))
+    return model, corpus
+
+
+def _trained_tokenizer(
+    text: str, training: str, command: Train
+) -> CharTokenizer | BPETokenizer:
+    """The tokenizer that was asked for; tokens are learned from the training part only.
 
     Raises:
         ValueError: if --vocab-size does not fit the tokenizer or the corpus.
     """
-    training, validation = train_val_split(text)
     asked = command.model.vocab_size
-    tokenizer: CharTokenizer | BPETokenizer
     if command.tokenizer == "bpe":
         size = BPE_VOCAB_SIZE if asked is None else asked
-        tokenizer = BPETokenizer.train(training, size, special_tokens=())
-    else:
-        tokenizer = CharTokenizer.train(text)
-        if asked not in (None, tokenizer.vocab_size):
-            raise ValueError(
-                f"vocab_size {asked} does not fit the corpus, which has "
-                f"{tokenizer.vocab_size} distinct characters; leave --vocab-size out"
-            )
-    training_tokens, _ = encode_part(training, tokenizer)
-    return _Corpus(tokenizer, training_tokens, *encode_part(validation, tokenizer))
+        return BPETokenizer.train(training, size, special_tokens=())
+    tokenizer = CharTokenizer.train(text)
+    if asked not in (None, tokenizer.vocab_size):
+        raise ValueError(
+            f"vocab_size {asked} does not fit the corpus, which has "
+            f"{tokenizer.vocab_size} distinct characters; leave --vocab-size out"
+        )
+    return tokenizer
 
 
 def encode_part(
@@ -275,38 +246,32 @@ def encode_part(
     """A text's ids, and how many of its bytes are predicted: not the first token's."""
     dtype = np.min_scalar_type(tokenizer.vocab_size)
     ids = np.array(tokenizer.encode(text), dtype=dtype)
-    return ids, len(text.encode()) - len(tokenizer.decode(ids[:1]).encode())
+    return ids, count_text_bytes(tokenizer, ids[1:])
 
 
-def _keep_settings(command: Train, fingerprint: str, resuming: bool) -> None:
-    """Write a run's settings to its folder; when resuming, only for the same text.
-
-    Raises:
-        ValueError: if the text has another fingerprint than when the run was started.
-    """
-    path = command.out / "settings.toml"
-    before = read_settings(path).get("corpus_sha256") if resuming else None
-    if before not in (None, fingerprint):
-        raise ValueError(
-            f"the corpus {command.corpus} is no longer the text that {command.out} was "
-            "started with; bring the old one back, or start a new run"
-        )
+def _settings(command: Train, text: str) -> dict[str, Any]:
+    """What a run's settings.toml holds: all that starts it again."""
     settings = dataclasses.asdict(command)
-    for name in ("out", "config", "resume"):  # where and how, not what
+    for name in ("out", "config", "resume", "overwrite"):  # where and how, not what
         settings.pop(name)
-    if command.tokenizer == "characters":
+    if command.tokenizer == "characters" and command.initialize_from is None:
         settings["model"].pop("vocab_size")  # follows from the corpus
     settings["corpus"] = corpus_name(command.corpus)
-    with atomic_file(path) as partial:
-        content = {RUN_VERSION: VERSION, "corpus_sha256": fingerprint, **settings}
-        partial.write_text(to_toml(content), encoding="utf-8")
+    if command.initialize_from and Path(command.initialize_from).is_dir():
+        settings["initialize_from"] = os.path.abspath(command.initialize_from)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {RUN_VERSION: VERSION, "corpus_sha256": digest, **settings}
 
 
-def _samples_in(path: Path, resuming: bool) -> list[int]:
-    """A counter of the samples written so far; a new run begins with an empty file."""
-    if not resuming:
-        path.unlink(missing_ok=True)
-    return [0]
+def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
+    """What is set otherwise than before, in words; TOML leaves out what is None."""
+    words = []
+    for name, value in after.items():
+        if isinstance(value, dict):
+            words += _changes(before.get(name, {}), value)
+        elif (old := before.get(name)) != value:
+            words.append(f"{name} {value} (it was {old})")
+    return words
 
 
 def describe(device: torch.device) -> str:

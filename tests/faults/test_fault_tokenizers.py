@@ -7,13 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from transformers import AutoTokenizer
 
+from mini_gpt.characters import CharTokenizer
+from mini_gpt.commands.train import encode_part
 from mini_gpt.support.huggingface_reader import read_huggingface_tokenizer
 from mini_gpt.support.huggingface_tokenizer import write_huggingface_tokenizer
+from mini_gpt.support.text_bytes import count_text_bytes
 from mini_gpt.tokenizer import END_OF_TEXT, BPETokenizer
 
 LEARNED = "To be, or not to be: that is the question. Cafe\u0301 CAFÉ thé  the\n\n" * 3
@@ -28,7 +32,7 @@ TEXTS = [
 ]
 
 Theirs = HuggingFaceTokenizer
-Change = Callable[[Theirs], None]
+Change = Callable[[Theirs], object]
 
 
 def byte_pairs(**options: Any) -> Theirs:
@@ -228,3 +232,29 @@ def test_merges_that_join_other_pairs_gave_other_ids(tmp_path: Path) -> None:
     assert Theirs.from_file(str(path)).encode("abc").ids == [256, ord("c")]
     with pytest.raises(ValueError, match=r"the merge \('a', 'bc'\) is never reached"):
         read_huggingface_tokenizer(tmp_path)
+
+
+def test_bits_per_byte_counted_markers_as_text() -> None:
+    """Short documents, each followed by a marker of 13 letters: 0.28 times the true value."""
+    tokenizer = BPETokenizer.train(LEARNED, 290)
+    documents = ["to be", "or not", "café"]
+    text = END_OF_TEXT.join(documents)
+    ids = tokenizer.encode(text, allowed_special=[END_OF_TEXT])
+    assert count_text_bytes(tokenizer, ids) == len("".join(documents).encode())
+    assert count_text_bytes(tokenizer, ids) != len(text.encode())
+
+
+def test_bits_per_byte_miscounted_a_split_inside_a_character() -> None:
+    tokenizer = BPETokenizer([bytes([byte]) for byte in range(256)])
+    ids, predicted = encode_part("猫 a", tokenizer)
+    assert (len(ids), predicted) == (5, 4)
+    for cut in range(len(ids) + 1):
+        assert count_text_bytes(tokenizer, ids[:cut]) == cut
+        assert count_text_bytes(tokenizer, ids[cut:]) == 5 - cut
+
+
+def test_bytes_of_characters() -> None:
+    tokenizer = CharTokenizer.train("a猫")
+    assert count_text_bytes(tokenizer, np.array([0, 1, 1])) == 7
+    with pytest.raises(ValueError, match="id 2 at position 1"):
+        count_text_bytes(tokenizer, [0, 2])
