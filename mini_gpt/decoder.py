@@ -19,14 +19,15 @@ from .multi_head import LayerCache, MultiHeadAttention
 class FeedForward(nn.Module):
     """Two linear maps with GELU between them, applied to each position alone.
 
-    The tanh form of GELU (Hendrycks and Gimpel 2016) is what GPT-2 was trained with.
+    GELU is that of Hendrycks and Gimpel (2016). GPT-2 was trained with its tanh form.
     """
 
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         width, hidden_width = config.width, config.feed_forward_width
         self.expand = nn.Linear(width, hidden_width, bias=config.bias)
-        self.activation = nn.GELU(approximate="tanh")
+        exact = config.activation == "gelu"
+        self.activation = nn.GELU(approximate="none" if exact else "tanh")
         self.contract = nn.Linear(hidden_width, width, bias=config.bias)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -44,12 +45,12 @@ def make_normalization(config: GPTConfig) -> nn.Module:
     """Brings the features of each position to a common size, for a part to read.
 
     "layer" centers and scales (Ba et al. 2016), "rms" only scales (Zhang and Sennrich
-    2019) and has no bias. Epsilon is 1e-5, inside the root, added to the variance or to
-    the mean square.
+    2019) and has no bias. Epsilon is inside the root, added to the variance or to the
+    mean square.
     """
     if config.normalization == "layer":
-        return nn.LayerNorm(config.width, eps=1e-5, bias=config.bias)
-    return nn.RMSNorm(config.width, eps=1e-5)
+        return nn.LayerNorm(config.width, config.norm_epsilon, bias=config.bias)
+    return nn.RMSNorm(config.width, config.norm_epsilon)
 
 
 # %% ../book/11_decoder.ipynb #d205411c

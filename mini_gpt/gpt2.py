@@ -31,7 +31,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from mini_gpt.support.weights import (
-    StoredTensor,
     check_fit,
     load_weights,
     stored_tensors,
@@ -39,11 +38,12 @@ from mini_gpt.support.weights import (
 )
 
 from .characters import Tokenizer
-from .config import GPTConfig
+from .config import Activation, GPTConfig
 from .model import GPT
 from .support.files import atomic_folder, read_json
 from .support.hub import local_folder
 from .support.huggingface_tokenizer import write_huggingface_tokenizer
+from .support.model_checks import faults_in
 from .support.tokenizer_file import TOKENIZER_FILE, save_tokenizer
 
 # %% ../book/14_gpt2.ipynb #e46cd013
@@ -80,20 +80,22 @@ def gpt2_parameters(stored: Mapping[str, Any]) -> dict[str, Any]:
     """What belongs to the parameters of a GPT-2 file, under the plain names.
 
     A leading `transformer.` is dropped. So are the mask buffers that old files carry
-    and the copy of the tied head. The values may be anything, for instance tensors.
+    and the copy of the tied head; where only the head is there, it is the table. The
+    values may be anything, for instance tensors.
     """
     plain = {name.removeprefix("transformer."): value for name, value in stored.items()}
-    others = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
-    return {name: value for name, value in plain.items() if not name.endswith(others)}
+    if "lm_head.weight" in plain:
+        plain.setdefault("wte.weight", plain.pop("lm_head.weight"))
+    masks = (".attn.bias", ".attn.masked_bias")
+    return {name: value for name, value in plain.items() if not name.endswith(masks)}
 
 
 def from_gpt2_names(
     tensors: Mapping[str, Float[Tensor, "..."]], layers: int
 ) -> dict[str, Float[Tensor, "..."]]:
-    """GPT-2's tensors under our names, its `Conv1D` matrices transposed.
+    """GPT-2's tensors as `GPT.load_state_dict` takes them, matrices transposed.
 
-    Returns:
-        What `GPT.load_state_dict` takes. Memory is shared with the given tensors.
+    Memory is shared with the given tensors.
 
     Raises:
         ValueError: listing the names that are missing or unknown.
@@ -113,11 +115,26 @@ def from_gpt2_names(
 
 
 # %% ../book/14_gpt2.ipynb #ffe34996
-# What GPT-2 fixes, in the words of Hugging Face's `config.json`.
+# The fields of Hugging Face's `config.json`, and ours.
+_FIELDS = {
+    "vocab_size": "vocab_size",
+    "n_positions": "context_length",
+    "n_layer": "layers",
+    "n_head": "heads",
+    "n_embd": "width",
+    "n_inner": "hidden_width",
+    "resid_pdrop": "dropout",
+    "layer_norm_epsilon": "norm_epsilon",
+}
+# Both forms of GELU have several names there; the first of each is GPT-2's.
+_ACTIVATIONS: dict[str, Activation] = {
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "gelu": "gelu",
+}
+# What GPT-2 fixes. A field that is left out has this value.
 GPT2_CHOICES = {
     "model_type": "gpt2",
-    "activation_function": "gelu_new",
-    "layer_norm_epsilon": 1e-5,
     "scale_attn_weights": True,
     "scale_attn_by_inverse_layer_idx": False,
     "add_cross_attention": False,
@@ -128,74 +145,62 @@ GPT2_CHOICES = {
 def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     """Our description of a GPT-2 that is described in Hugging Face's words.
 
-    Args:
-        content: What its `config.json` says.
+    Its three dropouts are one here, that of the residual stream.
 
     Raises:
-        ValueError: listing what is not GPT-2's, or is missing.
+        ValueError: listing what is not GPT-2's, or is missing or of a wrong kind.
     """
-    content = {"model_type": None, **content}  # this one must be there
+    older = {"n_positions": content.get("n_ctx"), "resid_pdrop": 0.1}
+    content = older | {name: x for name, x in content.items() if x is not None}
+    form = str(content.get("activation_function", "gelu_new"))
     faults = [
-        f"{name} is {content.get(name, value)!r}, expected {value!r}"
+        f"{name} is {content[name]!r}, expected {value!r}"
         for name, value in GPT2_CHOICES.items()
         if content.get(name, value) != value
     ]
-    sizes = ("vocab_size", "n_positions", "n_layer", "n_head", "n_embd")
-    faults += [f"{name} is missing" for name in sizes if name not in content]
+    if form not in _ACTIVATIONS:
+        known = " or ".join(_ACTIVATIONS)
+        faults.append(f"activation_function is {form!r}, expected {known}")
+    sizes = [*_FIELDS][:5]  # the others may be left out
+    faults += [f"{name} is missing" for name in sizes if content.get(name) is None]
     if faults:
         raise ValueError(f"this is not a GPT-2: {'; '.join(faults)}")
-    vocab_size, context_length, layers, heads, width = (content[name] for name in sizes)
-    return GPTConfig(
-        vocab_size=vocab_size,
-        context_length=context_length,
-        layers=layers,
-        heads=heads,
-        width=width,
-        hidden_width=content.get("n_inner"),
-        dropout=content.get("resid_pdrop", 0.1),
-    )
+    fields = {ours: content[x] for x, ours in _FIELDS.items() if x in content}
+    try:
+        return GPTConfig(**fields, activation=_ACTIVATIONS[form])
+    except (TypeError, ValueError) as fault:
+        words = ", ".join(f"{ours} is {x}" for x, ours in _FIELDS.items() if x != ours)
+        raise ValueError(f"this is not a GPT-2: {fault}; there, {words}") from None
 
 
 # %% ../book/14_gpt2.ipynb #a8fb23ad
-def _holds(stored: StoredTensor, tensor: Tensor) -> bool:
-    """Whether a file holds this tensor; a few rows are read at a time."""
-    return stored.shape == tuple(tensor.shape) and all(
-        torch.equal(rows.to(tensor), tensor[part]) for part, rows in stored.parts()
-    )
-
-
 def load_gpt2(
     folder: Path,
     config: GPTConfig,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
 ) -> GPT:
     """Read the weights of a GPT-2 in Hugging Face's files into a model of this shape.
 
     Args:
         folder: Holds `model.safetensors`, or shards and their index.
-        dtype: The number format in memory; None means that of the file.
-
-    Returns:
-        The model, in evaluation mode. Its logits are those of `transformers`.
 
     Raises:
-        ValueError: listing the tensors that are missing, not expected, of another
-            shape, not of one floating-point format, or not finite; or if the output
-            head is not the token embedding.
+        ValueError: as for `load_weights`, or if the output head is not the token
+            embedding.
     """
     stored = stored_tensors(folder)
     model = load_weights(
         config,
         folder,
         gpt2_parameters(stored),
-        gpt2_names(config.layers),
+        gpt2_names,
         transposed=CONV1D_WEIGHTS,
         device=device,
         dtype=dtype,
     )
     head = stored.get("lm_head.weight")
-    if head is not None and not _holds(head, model.token_embedding.weight.detach()):
+    if head is not None and not head.holds(model.token_embedding.weight.detach()):
         raise ValueError(
             f"{folder} has an output head of its own; a GPT-2's is its token embedding"
         )
@@ -205,24 +210,25 @@ def load_gpt2(
 def from_huggingface(
     name_or_folder: str | os.PathLike[str],
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
+    **hub: Any,
 ) -> GPT:
-    """Read a GPT-2 as Hugging Face's `transformers` writes it.
+    """A GPT-2 as Hugging Face's `transformers` writes it, with the same logits.
 
     Args:
         name_or_folder: A folder with `config.json` and the weights; or a name on the
-            hub, for instance "openai-community/gpt2".
+            hub, for instance "gpt2".
         dtype: The number format in memory; None means that of the file.
-
-    Returns:
-        The model, in evaluation mode. Its logits are those of `transformers`.
+        hub: `revision`, `token` and `local_files_only`, as for `from_pretrained`.
 
     Raises:
         ValueError: if it is not a GPT-2, listing why; or as for `load_gpt2`.
         OSError: if it cannot be read or fetched.
     """
-    folder = local_folder(name_or_folder)
-    config = gpt2_config(read_json(folder / "config.json"))
+    folder = local_folder(name_or_folder, **hub)
+    path = folder / "config.json"
+    with faults_in(path):
+        config = gpt2_config(read_json(path))
     return load_gpt2(folder, config, device, dtype)
 
 
@@ -248,21 +254,15 @@ def huggingface_config(
             f"GPT-2 cannot express this model: {'; '.join(faults)}; "
             "keep it with save_pretrained"
         )
+    names = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
     return {
         "architectures": ["GPT2LMHeadModel"],
-        "model_type": "gpt2",
-        "vocab_size": config.vocab_size,
-        "n_positions": config.context_length,
-        "n_embd": config.width,
-        "n_layer": config.layers,
-        "n_head": config.heads,
-        "n_inner": config.hidden_width,
-        "activation_function": GPT2_CHOICES["activation_function"],
-        "layer_norm_epsilon": GPT2_CHOICES["layer_norm_epsilon"],
+        **GPT2_CHOICES,
+        **{theirs: getattr(config, ours) for theirs, ours in _FIELDS.items()},
+        "n_ctx": config.context_length,
+        "activation_function": names[config.activation],
         "embd_pdrop": config.dropout,
         "attn_pdrop": config.dropout,
-        "resid_pdrop": config.dropout,
-        "tie_word_embeddings": True,
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
     }
@@ -271,6 +271,7 @@ def huggingface_config(
 # %% ../book/14_gpt2.ipynb #314121ad
 HUGGINGFACE_FILES = (
     "config.json",
+    "generation_config.json",
     "model.safetensors",
     "tokenizer.json",
     "tokenizer_config.json",
@@ -311,7 +312,9 @@ def to_huggingface(
         theirs[f"transformer.{name}"] = weight.contiguous()
     with atomic_folder(folder, replaces=HUGGINGFACE_FILES) as partial:
         save_file(theirs, partial / "model.safetensors", metadata={"format": "pt"})
-        text = json.dumps(content, indent=2) + "\n"
-        (partial / "config.json").write_text(text, encoding="utf-8")
-        write_huggingface_tokenizer(tokenizer, partial)
+        ends = {name: content[name] for name in ("bos_token_id", "eos_token_id")}
+        for name, part in ("config", content), ("generation_config", ends):
+            text = json.dumps(part, indent=2) + "\n"
+            (partial / f"{name}.json").write_text(text, encoding="utf-8")
+        write_huggingface_tokenizer(tokenizer, partial, config.context_length)
         save_tokenizer(tokenizer, partial / TOKENIZER_FILE)

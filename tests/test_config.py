@@ -35,6 +35,8 @@ class TestDefaults:
             "normalization": "layer",
             "pad_vocab_to_multiple": 1,
             "key_value_heads": None,
+            "activation": "gelu_tanh",
+            "norm_epsilon": 1e-5,
         }
 
     def test_that_follow_from_other_fields_are_worked_out_each_time(self) -> None:
@@ -79,7 +81,7 @@ class TestPresets:
             assert name in str(fault.value)
 
     def test_of_the_book_are_what_the_command_trains(self) -> None:
-        from mini_gpt.commands.train import CPU_MODEL, GPU_MODEL
+        from mini_gpt.commands.train_options import CPU_MODEL, GPU_MODEL
 
         for name, model in (("shakespeare-small", CPU_MODEL), ("shakespeare-large", GPU_MODEL)):
             preset = GPTConfig.preset(name)

@@ -227,9 +227,11 @@ class TestHuggingFaceFolder:
         ("change", "message"),
         [
             ({"model_type": "llama"}, "model_type is 'llama', expected 'gpt2'"),
-            ({"model_type": None}, "model_type is None"),
-            ({"activation_function": "gelu"}, "activation_function is 'gelu'"),
-            ({"layer_norm_epsilon": 1e-6}, "layer_norm_epsilon is 1e-06"),
+            ({"activation_function": "relu"}, "activation_function is 'relu'"),
+            ({"activation_function": ["gelu"]}, "activation_function is "),
+            ({"layer_norm_epsilon": -1e-5}, "norm_epsilon -1e-05 must be above 0"),
+            ({"n_layer": 1.0}, "(?s)this is not a GPT-2: .*layers is n_layer"),
+            ({"n_embd": None}, "n_embd is missing"),
             ({"scale_attn_weights": False}, "scale_attn_weights is False"),
             ({"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx"),
             ({"add_cross_attention": True}, "add_cross_attention"),
@@ -272,7 +274,9 @@ class TestConversion:
 
     def test_keeps_parameters_only(self) -> None:
         stored = {"transformer.h.0.attn.bias": 1, "lm_head.weight": 2, "h.0.attn.c_attn.bias": 3}
-        assert gpt2_parameters(stored) == {"h.0.attn.c_attn.bias": 3}
+        kept = gpt2_parameters({**stored, "wte.weight": 4})
+        assert kept == {"h.0.attn.c_attn.bias": 3, "wte.weight": 4}
+        assert gpt2_parameters(stored) == {"h.0.attn.c_attn.bias": 3, "wte.weight": 2}
 
 
 TOKENIZERS = {

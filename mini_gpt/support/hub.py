@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from mini_gpt.config import PRESETS
+from mini_gpt.support.files import printable
 from mini_gpt.support.workspace import finish_replacement
 
 # What a released GPT-2 consists of. Other formats of the same weights are not fetched.
@@ -22,21 +24,37 @@ HUB_FILES = [
     "mini_gpt_tokenizer.json",
 ]
 
+# The released models by their short names.
+SHORT_NAMES = {
+    **{name: f"openai-community/{name}" for name in PRESETS if name.startswith("gpt2")},
+    "distilgpt2": "distilbert/distilgpt2",
+}
+
 # The trained model that comes with the package; `make pretrain` writes it.
 SHIPPED_NAME = "shakespeare"
 SHIPPED = Path(__file__).parent.parent / "pretrained" / SHIPPED_NAME
 
 
-def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
+def local_folder(
+    name_or_folder: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+) -> Path:
     """A model's folder; a model of the Hugging Face hub is fetched once, then cached.
 
     Where it is cached, and how to stay offline (`HF_HUB_OFFLINE=1`), is up to
     `huggingface_hub`.
 
     Args:
-        name_or_folder: A folder; or "shakespeare", the model that comes with the
-            package (give a folder of that name as "./shakespeare"); or a name on the
-            hub: owner, slash, model.
+        name_or_folder: A folder of a model, or of a run, whose model is meant; or
+            "shakespeare", the model that comes with the package (give a folder of that
+            name as "./shakespeare"); or a name on the hub: owner, slash, model, or for
+            the released models the short one, for instance "gpt2".
+        revision: On the hub: a branch, a tag or a commit.
+        token: For the hub; True means the one that is stored on this machine.
+        local_files_only: Whether to look into the cache only.
 
     Raises:
         ValueError: if it is neither, or `huggingface_hub` is not installed.
@@ -47,11 +65,12 @@ def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
         return SHIPPED
     finish_replacement(folder)
     if folder.exists():
-        return folder
-    if folder.parent.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+        return model_in(folder)
+    name = SHORT_NAMES.get(name, name)
+    if Path(name).parent.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
         raise ValueError(
-            f"there is no folder {name}; a model on the hub has a name like "
-            "openai-community/gpt2"
+            f"there is no folder {printable(name)}; a model on the hub has a name "
+            "like openai-community/gpt2"
         )
     try:
         from huggingface_hub import snapshot_download
@@ -60,14 +79,27 @@ def local_folder(name_or_folder: str | os.PathLike[str]) -> Path:
             f"there is no folder {name}; to fetch a model of that name from the "
             "Hugging Face hub: pip install huggingface_hub"
         ) from None
+    options = {"revision": revision, "token": token}
+    given = {name: value for name, value in options.items() if value is not None}
+    if local_files_only:
+        given["local_files_only"] = True
     try:
-        return Path(snapshot_download(name, allow_patterns=HUB_FILES))
+        return Path(snapshot_download(name, allow_patterns=HUB_FILES, **given))
     except (OSError, ValueError) as fault:
         reason = str(fault).strip().split("\n")[0]
         raise OSError(
             f"{name} is no folder here, and cannot be fetched from the Hugging Face "
             f"hub ({reason})"
         ) from fault
+
+
+def model_in(folder: Path) -> Path:
+    """The folder itself, or where it is that of a run, the model that the run keeps."""
+    kept = folder / "checkpoint"
+    if (folder / "config.json").exists():
+        return folder
+    finish_replacement(kept)
+    return kept if kept.is_dir() else folder
 
 
 def cached_folder(name: str) -> Path | None:

@@ -38,7 +38,9 @@ def merges_of(tokenizer: BPETokenizer) -> list[tuple[bytes, bytes]]:
 
 
 def write_huggingface_tokenizer(
-    tokenizer: Tokenizer, folder: str | os.PathLike[str]
+    tokenizer: Tokenizer,
+    folder: str | os.PathLike[str],
+    context_length: int | None = None,
 ) -> None:
     """Write `tokenizer.json` and `tokenizer_config.json`, as `transformers` reads them.
 
@@ -50,6 +52,7 @@ def write_huggingface_tokenizer(
     Args:
         tokenizer: A `BPETokenizer` or a `CharTokenizer`.
         folder: Created where missing. Files of these names are replaced.
+        context_length: Length from which these libraries warn of a text, if any.
 
     Raises:
         ValueError: if the tokens were not learned by merging.
@@ -69,6 +72,8 @@ def write_huggingface_tokenizer(
         "tokenizer_class": "PreTrainedTokenizerFast",
         "clean_up_tokenization_spaces": False,
     }
+    if context_length is not None:
+        configuration["model_max_length"] = context_length
     if special:
         configuration["eos_token"] = special[0]
     files = {"tokenizer.json": content, "tokenizer_config.json": configuration}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from mini_gpt.model import GPT
 from mini_gpt.support.files import (
     atomic_folder,
     file_digest,
+    printable,
     read_json,
     text_digest,
 )
-from mini_gpt.support.hub import SHIPPED, local_folder
+from mini_gpt.support.hub import SHIPPED, local_folder, model_in
 from mini_gpt.support.huggingface_reader import read_huggingface_tokenizer
+from mini_gpt.support.model_checks import faults_in
 from mini_gpt.support.tokenizer_file import TOKENIZER_FILE, save_tokenizer
 from mini_gpt.support.weights import (
     check_fit,
@@ -107,20 +109,17 @@ def config_from(content: Mapping[str, Any], path: Path) -> GPTConfig:
         ValueError: if it describes another model.
     """
     if not is_ours(content):
-        return gpt2_config(content)
+        with faults_in(path):
+            return gpt2_config(content)
     if (version := content.get("version")) != VERSION:
         raise ValueError(
-            f"{path} has version {version!r} of our format, this program reads "
-            f"{VERSION}; it was written by another mini_gpt: train the model anew"
+            f"{path} has version {printable(version)} of our format, this program "
+            f"reads {VERSION}; it was written by another mini_gpt: train the model anew"
         )
     others = ("format", "version", "sha256")
     fields = {k: v for k, v in content.items() if k not in others}
-    try:
+    with faults_in(path):
         return GPTConfig(**fields)
-    except (TypeError, ValueError) as fault:
-        raise ValueError(
-            f"{path} is not a mini_gpt configuration that we know ({fault})"
-        ) from None
 
 
 def load_config(folder: Path) -> GPTConfig:
@@ -129,41 +128,58 @@ def load_config(folder: Path) -> GPTConfig:
     Raises:
         ValueError: if there is no `config.json`, or it describes another model.
     """
-    path = folder / "config.json"
+    path = model_in(folder) / "config.json"
     return config_from(read_json(path), path)
 
 
 def from_pretrained(
     name_or_folder: str | os.PathLike[str],
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    **overrides: Any,
 ) -> tuple[GPT, CharTokenizer | BPETokenizer]:
     """Read a model and its tokenizer: what `save_pretrained` wrote, or a GPT-2.
 
     Args:
         name_or_folder: "shakespeare" for the model that comes with the package; a
-            folder, ours or Hugging Face's; or a GPT-2 on the hub, for instance
-            "openai-community/gpt2".
+            folder, ours or Hugging Face's, or that of a run; or a GPT-2 on the hub,
+            for instance "gpt2" or "openai-community/gpt2".
         device: Where to put the weights.
         dtype: Their number format. None means that of the file, and float32 for the
             model that comes with the package, whose file is in half precision to be
             small.
+        revision: On the hub: a branch, a tag or a commit.
+        token: For the hub; True means the one that is stored on this machine.
+        local_files_only: Whether to look into the hub's cache only.
+        overrides: Fields of `GPTConfig` to change, for instance `dropout=0.1`; those
+            that change the shape of a weight are refused.
 
     Returns:
         The model, in evaluation mode, and its tokenizer.
 
     Raises:
-        ValueError: if the folder is not a checkpoint, or its weights are not those that
-            its configuration asks for. The message lists all that is wrong, and nothing
-            is loaded.
+        ValueError: if the folder is not a checkpoint, or has changed since it was
+            saved, or its weights are not those that its configuration asks for. The
+            message lists all that is wrong, and nothing is loaded.
+        TypeError: if an override is no field of `GPTConfig`, or of another kind.
         OSError: if a file cannot be read or fetched.
     """
-    folder = local_folder(name_or_folder)
+    folder = local_folder(
+        name_or_folder,
+        revision=revision,
+        token=token,
+        local_files_only=local_files_only,
+    )
     if dtype is None and folder == SHIPPED:
         dtype = torch.float32
     path = folder / "config.json"
     content = read_json(path)
-    config = config_from(content, path)
+    described = config_from(content, path)
+    config = replace(described, **overrides)
     if not is_ours(content):
         tokenizer = read_tokenizer_of(folder)
         check_fit(folder, tokenizer, config)
@@ -175,11 +191,9 @@ def from_pretrained(
         )
     tokenizer = load_tokenizer(folder / TOKENIZER_FILE)
     check_fit(folder, tokenizer, config)
-    with torch.device("meta"):
-        names = {name: name for name, _ in GPT(config).named_parameters()}
     stored = stored_tensors(folder)
-    model = load_weights(config, folder, stored, names, device=device, dtype=dtype)
-    check_digests(folder, content, config)
+    model = load_weights(config, folder, stored, device=device, dtype=dtype)
+    check_digests(folder, content, described)
     return model, tokenizer
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +18,20 @@ from mini_gpt.characters import Tokenizer
 from mini_gpt.config import GPTConfig
 from mini_gpt.model import GPT
 from mini_gpt.position import RotaryPositions, SinusoidalPositions
-from mini_gpt.support.files import read_json, utf8_name
+from mini_gpt.support.files import printable, read_json, utf8_name
+from mini_gpt.support.model_checks import (
+    DTYPES,
+    check_bounds,
+    number_format,
+    raise_faults,
+)
 
+# How to turn a pickle of tensors into the format that cannot hold code.
+CONVERT = (
+    "tensors = torch.load('pytorch_model.bin', weights_only=True); "
+    "safetensors.torch.save_file({name: tensor.clone() for name, tensor in "
+    "tensors.items()}, 'model.safetensors')"
+)
 AT_ONCE = 2**21  # most numbers that are read at once, unless one row has more
 
 
@@ -51,6 +63,12 @@ class StoredTensor(NamedTuple):
             with open_safetensors(self.path) as file:
                 yield part, file.get_slice(self.name)[part]
 
+    def holds(self, tensor: Tensor) -> bool:
+        """Whether the file has these numbers, in the number format of the tensor."""
+        return self.shape == tuple(tensor.shape) and all(
+            torch.equal(rows.to(tensor), tensor[part]) for part, rows in self.parts()
+        )
+
 
 @contextmanager
 def open_safetensors(path: Path) -> Iterator[Any]:
@@ -60,7 +78,7 @@ def open_safetensors(path: Path) -> Iterator[Any]:
             yield file
     except SafetensorError as fault:
         raise ValueError(
-            f"{path} cannot be read ({fault}); it may be cut short"
+            f"{path} cannot be read ({printable(fault)}); it may be cut short"
         ) from None
 
 
@@ -75,6 +93,12 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """
     paths = [folder / "model.safetensors"]
     index = folder / "model.safetensors.index.json"
+    pickled = sorted(path.name for path in folder.glob("*.bin"))
+    if not paths[0].is_file() and not index.is_file() and pickled:
+        raise ValueError(
+            f"{folder} has its weights in {printable(pickled[0])}, a pickle, which may "
+            f"hold code and is not read; convert it without running any: {CONVERT}"
+        )
     if not paths[0].is_file() and index.is_file():
         try:
             shards = read_json(index)["weight_map"].values()
@@ -94,24 +118,6 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     return found
 
 
-DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-}
-
-
-def raise_faults(folder: Path, faults: Sequence[str]) -> None:
-    """Raise one ValueError that lists all faults, if there are any."""
-    if faults:
-        more = f"; and {len(faults) - 20} more" if len(faults) > 20 else ""
-        raise ValueError(
-            f"{folder} does not hold the weights of its configuration: "
-            f"{'; '.join(faults[:20])}{more}"
-        )
-
-
 def targets(
     model: GPT, names: Mapping[str, str], transposed: Collection[str]
 ) -> dict[str, Tensor]:
@@ -128,17 +134,20 @@ def stored_format(
     folder: Path,
     stored: Mapping[str, StoredTensor],
     expected: Mapping[str, tuple[int, ...]],
-) -> torch.dtype:
+) -> torch.dtype | None:
     """The number format of a folder's weights, if they are all there as expected.
+
+    Where there are several, it is the one that holds the numbers of all others exactly;
+    None if there is no such one.
 
     Raises:
         ValueError: listing the tensors that are missing, not expected, of another shape
-            or not of one floating-point format.
+            or not in a floating-point format.
     """
-    formats = Counter(stored[name].dtype for name in expected if name in stored)
-    usual = formats.most_common(1)[0][0] if formats else "F32"
-    if usual not in DTYPES:
-        raise_faults(folder, [f"numbers are {usual}, not one of {', '.join(DTYPES)}"])
+    formats = {stored[name].dtype for name in expected if name in stored}
+    if formats and not formats & DTYPES.keys():
+        kinds, known = " and ".join(sorted(formats)), ", ".join(DTYPES)
+        raise_faults(folder, [f"numbers are {kinds}, not one of {known}"])
     faults = [
         f"{name} is missing, expected {shape}"
         for name, shape in expected.items()
@@ -149,12 +158,13 @@ def stored_format(
             faults.append(f"{name} is not expected")
         elif tensor.shape != expected[name]:
             faults.append(f"{name} has shape {tensor.shape}, expected {expected[name]}")
-        elif tensor.dtype != usual:
-            faults.append(
-                f"{name} holds {tensor.dtype}, expected {usual} as in the others"
-            )
+        elif tensor.dtype not in DTYPES:
+            known = ", ".join(DTYPES)
+            faults.append(f"{name} holds {tensor.dtype}, expected one of {known}")
     raise_faults(folder, faults)
-    return DTYPES[usual]
+    kinds_held = {DTYPES[kind] for kind in formats}
+    widest = reduce(torch.promote_types, kinds_held)
+    return widest if widest in kinds_held else None
 
 
 @torch.no_grad()
@@ -162,11 +172,11 @@ def load_weights(
     config: GPTConfig,
     folder: Path,
     stored: Mapping[str, StoredTensor],
-    names: Mapping[str, str],
+    names: Callable[[int], Mapping[str, str]] | None = None,
     *,
     transposed: Collection[str] = (),
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
 ) -> GPT:
     """Build a GPT and fill it from files, wholly or not at all, with no second copy.
 
@@ -174,27 +184,41 @@ def load_weights(
         config: The shape that the weights must have.
         folder: Where they come from, for messages.
         stored: The tensors that there are, by the names of the file.
-        names: The name that each must have in the file, and our name for it.
+        names: From the number of layers to the name that each must have in the file,
+            and our name for it; None means that they are the same.
         transposed: Ends of the names of matrices that the file has the other way round.
         device: Where to put the weights.
-        dtype: Their number format; None means that of the file.
+        dtype: Their number format; None means that of the file, and where that has
+            several, the one that holds all numbers exactly.
 
     Returns:
         The model, in evaluation mode.
 
     Raises:
         ValueError: listing the tensors that are missing, not expected, of another
-            shape, not of one floating-point format, or not finite.
+            shape, not in a floating-point format, or not finite; or if the shape asks
+            for far more than is stored.
     """
+    check_bounds(folder, config, stored)
     with torch.device("meta"):  # shapes only: nothing is taken before all is checked
         model = GPT(config)
-    places = targets(model, names, transposed)
+    pairs = (
+        {name: name for name, _ in model.named_parameters()}
+        if names is None
+        else names(config.layers)
+    )
+    places = targets(model, pairs, transposed)
     shapes = {name: tuple(place.shape) for name, place in places.items()}
     found = stored_format(folder, stored, shapes)
-    dtype = found if dtype is None else dtype
-    model = model.to(dtype).to_empty(device=device)
+    kind = number_format(dtype) or found
+    if kind is None:
+        raise ValueError(
+            f"{folder} has weights in float16 and in bfloat16, and neither holds the "
+            "numbers of the other; choose, for instance dtype=torch.float32"
+        )
+    model = model.to(kind).to_empty(device=device)
     infinite = set()
-    for name, place in targets(model, names, transposed).items():
+    for name, place in targets(model, pairs, transposed).items():
         for part, rows in stored[name].parts():
             copied = place[part].copy_(rows)  # a format that is too narrow may overflow
             if not copied.isfinite().all():
@@ -204,7 +228,7 @@ def load_weights(
     for module in model.modules():  # tables follow from the shape, so no file has them
         if isinstance(module, SinusoidalPositions | RotaryPositions):
             module.reset_tables(device)
-    return model.to(dtype).eval()
+    return model.to(kind).eval()
 
 
 def weights_to_save(model: nn.Module) -> tuple[GPT, dict[str, Tensor]]:
