@@ -12,6 +12,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
+from mini_gpt.support.lone_surrogates import (
+    refuse_lone_surrogates,
+    replace_lone_surrogates,
+)
+
 from .support.tokenizer_file import TokenizerFile
 
 
@@ -55,7 +60,7 @@ class CharTokenizer(TokenizerFile):
 
     Raises:
         ValueError: if the alphabet is empty, has a character twice or holds something
-            that is not one character, or if it lacks the replacement.
+            that is not one whole character, or if it lacks the replacement.
     """
 
     kind = "characters"
@@ -77,6 +82,7 @@ class CharTokenizer(TokenizerFile):
                 raise ValueError(
                     f"the alphabet has {character!r} twice; each needs one id"
                 )
+        refuse_lone_surrogates("".join(self.alphabet), "the alphabet")
         if replacement is not None and replacement not in self.alphabet:
             raise ValueError(
                 f"the alphabet lacks the replacement {replacement!r}; add it"
@@ -88,12 +94,14 @@ class CharTokenizer(TokenizerFile):
         """The tokenizer for all characters of a text, in the order of code points.
 
         Args:
+            text: Any text. Lone surrogates, which are not text, become U+FFFD.
             replacement: As for the class; it joins the alphabet.
 
         Raises:
             ValueError: if the text is empty and there is no replacement.
         """
-        return cls(sorted({*text, *(replacement or "")}), replacement=replacement)
+        characters = {*replace_lone_surrogates(text), *(replacement or "")}
+        return cls(sorted(characters), replacement=replacement)
 
     @property
     def vocab_size(self) -> int:
@@ -103,10 +111,14 @@ class CharTokenizer(TokenizerFile):
     def encode(self, text: str) -> list[int]:
         """The id of each character.
 
+        Args:
+            text: Any text. Lone surrogates, which are not text, become U+FFFD.
+
         Raises:
             ValueError: naming the first character that the alphabet lacks, its code
                 point and its position, where there is no replacement.
         """
+        text = replace_lone_surrogates(text)
         try:
             return [self._ids[character] for character in text]
         except KeyError:

@@ -20,15 +20,15 @@ from typing import Any, SupportsIndex
 
 import regex
 
-from mini_gpt.support.pretokenization import (
-    compile_pattern,
-    pretokenize,
+from mini_gpt.support.lone_surrogates import (
+    refuse_lone_surrogates,
     replace_lone_surrogates,
 )
 
 from .bpe import byte_pair_encode, train_bpe
 from .characters import CharTokenizer, validate_ids
 from .support.gpt2_vocabulary import END_OF_TEXT, read_gpt2_vocabulary
+from .support.pretokenization import compile_pattern, pretokenize
 from .support.tiktoken_engine import TiktokenEngine
 from .support.tokenizer_file import TokenizerFile, read_tokenizer
 
@@ -43,9 +43,11 @@ def count_pretokens(text: str, pattern: str = GPT2_PATTERN) -> dict[bytes, int]:
     """The pretokens of a text and how often each occurs: what `train_bpe` takes.
 
     Raises:
-        ValueError: if the pattern is none, or leaves out a part of the text.
+        ValueError: if the pattern is none, leaves out a part of the text, or does not
+            finish in time.
     """
-    parts = pretokenize(replace_lone_surrogates(text), compile_pattern(pattern))
+    text, compiled = replace_lone_surrogates(text), compile_pattern(pattern)
+    parts = pretokenize(text, compiled, trusted=pattern == GPT2_PATTERN)
     return {part.encode(): count for part, count in Counter(parts).items()}
 
 
@@ -74,6 +76,8 @@ class Vocabulary:
                 f"special_tokens {special_tokens!r} is one text; put it in a list"
             )
         self.tokens, self.special_tokens = tuple(tokens), tuple(special_tokens)
+        for text in self.special_tokens:
+            refuse_lone_surrogates(text, "the special token")
         self._bytes = (*self.tokens, *(text.encode() for text in self.special_tokens))
         self._ids = {token: id for id, token in enumerate(self.tokens)}
         self._special_ids = {
@@ -207,8 +211,9 @@ class BPETokenizer(TokenizerFile, Vocabulary):
         self.pattern, self.fast = pattern, fast
         self._pattern = compile_pattern(pattern)
         self._memory = _Memory(self._ids)
-        alike = pattern == GPT2_PATTERN  # others may mean something else to tiktoken
-        self._engine = TiktokenEngine(self.tokens, pattern, fast, alike)
+        # Others may mean something else to tiktoken, or take too long.
+        self._trusted = pattern == GPT2_PATTERN
+        self._engine = TiktokenEngine(self.tokens, pattern, fast, self._trusted)
 
     @classmethod
     def train(
@@ -263,7 +268,7 @@ class BPETokenizer(TokenizerFile, Vocabulary):
 
         Raises:
             ValueError: if a token in `allowed_special` is none of this tokenizer's, or
-                the pattern leaves out a part of the text.
+                the pattern leaves out a part of the text or does not finish in time.
         """
         text = replace_lone_surrogates(text)
         ids: list[int] = []
@@ -279,7 +284,7 @@ class BPETokenizer(TokenizerFile, Vocabulary):
         ids = self._engine.encode(text)
         if ids is None:  # not worth it, not installed, or not able to
             ids = []
-            for pretoken in pretokenize(text, self._pattern):
+            for pretoken in pretokenize(text, self._pattern, trusted=self._trusted):
                 ids += self._memory[pretoken]
         return ids
 

@@ -13,11 +13,8 @@ from hypothesis import strategies as st
 from mini_gpt import checks
 from mini_gpt.bpe import byte_pair_encode, merge, train_bpe
 from mini_gpt.support.corpus import load_corpus
-from mini_gpt.support.pretokenization import (
-    compile_pattern,
-    pretokenize,
-    replace_lone_surrogates,
-)
+from mini_gpt.support.lone_surrogates import replace_lone_surrogates
+from mini_gpt.support.pretokenization import compile_pattern, pretokenize
 from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
 from texts import AWKWARD, FEW_LETTERS, WHOLE, engine, learn, learn_naively
 

@@ -18,7 +18,7 @@ from mini_gpt import checks
 from mini_gpt.characters import Tokenizer
 from mini_gpt.support.corpus import load_corpus
 from mini_gpt.support.downloads import gpt2_vocabulary_files
-from mini_gpt.support.pretokenization import replace_lone_surrogates
+from mini_gpt.support.lone_surrogates import replace_lone_surrogates
 from mini_gpt.support.tokenizer_file import fingerprint
 from mini_gpt.tokenizer import (
     END_OF_TEXT,

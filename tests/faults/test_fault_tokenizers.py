@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.train import encode_part
 from mini_gpt.support.huggingface_reader import read_huggingface_tokenizer
 from mini_gpt.support.huggingface_tokenizer import write_huggingface_tokenizer
+from mini_gpt.support.pretokenization import compile_pattern
 from mini_gpt.support.text_bytes import count_text_bytes
-from mini_gpt.tokenizer import END_OF_TEXT, BPETokenizer
+from mini_gpt.tokenizer import END_OF_TEXT, BPETokenizer, count_pretokens, load_tokenizer
 
 LEARNED = "To be, or not to be: that is the question. Cafe\u0301 CAFÉ thé  the\n\n" * 3
 TEXTS = [
@@ -258,3 +260,84 @@ def test_bytes_of_characters() -> None:
     assert count_text_bytes(tokenizer, np.array([0, 1, 1])) == 7
     with pytest.raises(ValueError, match="id 2 at position 1"):
         count_text_bytes(tokenizer, [0, 2])
+
+
+@pytest.mark.parametrize(
+    "text", ["a\ud83c\udf39b", "\udf39\ud83c", "\ud800", "a\ud800\udc00\ud800"]
+)
+def test_characters_of_lone_surrogates_had_another_alphabet_after_loading(
+    text: str, tmp_path: Path
+) -> None:
+    """Two halves, kept beside each other in a file, came back as one character."""
+    tokenizer = CharTokenizer.train(text)
+    tokenizer.save(tmp_path / "tokenizer.json")
+    again = CharTokenizer.load(tmp_path / "tokenizer.json")
+    assert again.alphabet == tokenizer.alphabet
+    assert again.encode(text) == tokenizer.encode(text)
+    tokenizer.decode(tokenizer.encode(text)).encode()  # what is written can be printed
+    with pytest.raises(ValueError, match=r"the alphabet holds .*, half of a character"):
+        CharTokenizer(["a", "\ud800"])
+
+
+@pytest.mark.parametrize("where", ["special_tokens", "pattern", "alphabet"])
+def test_half_a_character_was_loaded_and_failed_later(where: str, tmp_path: Path) -> None:
+    path = tmp_path / "tokenizer.json"
+    if where == "alphabet":
+        CharTokenizer("ab").save(path)
+    else:
+        BPETokenizer.train(LEARNED, 290).save(path)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content[where] = ["\ud800"] if where == "special_tokens" else "\ud800|."
+    path.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(ValueError, match="half of a character, which no file can keep"):
+        load_tokenizer(path)
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(?:a|a)+b|[\s\S]",
+        r"(?:a|aa)+$|\Zb|[\s\S]",
+        r"(?:(?:a|a)+)+b|[\s\S]",
+    ],
+)
+def test_a_pattern_that_backtracks_hung(pattern: str) -> None:
+    start = time.monotonic()
+    tokenizer = BPETokenizer([bytes([b]) for b in range(256)], pattern=pattern)
+    with pytest.raises(ValueError, match="does not finish a text of 42 characters in time"):
+        tokenizer.encode("a" * 41 + "c")
+    assert time.monotonic() - start < 30
+
+
+def test_a_pattern_that_backtracks_is_named() -> None:
+    with pytest.raises(ValueError, match=r"\(\?:a\|a\)\+b.* does not finish a text of 41"):
+        count_pretokens("a" * 41, r"(?:a|a)+b|[\s\S]")
+
+
+@pytest.mark.parametrize("pattern", [r"(?r)[a-z]+|[\s\S]", r"(?r)\S+|\s+"])
+def test_a_pattern_that_reverses_wrote_the_words_backwards(pattern: str) -> None:
+    tokenizer = BPETokenizer([bytes([b]) for b in range(256)], pattern=pattern)
+    for cut in (tokenizer.encode, lambda text: count_pretokens(text, pattern)):
+        with pytest.raises(ValueError, match="in another order"):
+            cut("one two three")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "a{4000000000}",
+        "a{4000000000,}",
+        "a{,4000000000}",
+        "(?:a{999}){999}",
+        "(?:(?:a{1,100}){1,100}){1,100}",
+        "a" * 1_000_000,
+        "(?:" * 3_000 + "a" + ")" * 3_000,
+    ],
+)
+def test_a_pattern_that_took_gigabytes(pattern: str) -> None:
+    start = time.monotonic()
+    with pytest.raises(ValueError, match=r"too large|no regular expression") as fault:
+        compile_pattern(pattern)
+    assert time.monotonic() - start < 5
+    assert len(str(fault.value)) < 500
+    compile_pattern(r"\p{N}{1,3}| ?\p{L}+|\{12345|[^\r\n\p{L}\p{N}]?+[\s\S]")

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mini_gpt.support.corpus import load_corpus
-from mini_gpt.support.pretokenization import (
-    compile_pattern,
-    pretokenize,
-    replace_lone_surrogates,
-)
+from mini_gpt.support.lone_surrogates import replace_lone_surrogates
+from mini_gpt.support.pretokenization import compile_pattern, pretokenize
 from mini_gpt.tokenizer import GPT2_PATTERN
 
 

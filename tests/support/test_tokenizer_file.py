@@ -14,7 +14,7 @@ from texts import WHOLE, learn
 
 AnyTokenizer = CharTokenizer | BPETokenizer
 TOKENIZERS = [
-    CharTokenizer("ba\n\x00\ud800猫"),
+    CharTokenizer("ba\n\x00\U00010000猫"),
     CharTokenizer("ab?", replacement="?"),
     BPETokenizer(learn("hé hé hé", 258)),
     BPETokenizer(learn("", 256), pattern=WHOLE, special_tokens=['<"\\\n🌹>', "b"]),
