@@ -8,7 +8,8 @@ __all__ = ["TrainResult", "load_training_state", "train", "training_state"]
 # %% ../book/17_run.ipynb #6cd92812
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,17 +24,20 @@ from .characters import Tokenizer
 from .loss import bits_per_byte
 from .model import GPT
 from .support.checkpoint import (
-    delete_checkpoints,
+    best_step,
+    best_weights,
+    loading,
     newest_state,
     random_states,
-    repair_run,
     save_run,
     set_random_states,
 )
-from .support.distributed import all_gather_objects, any_rank_stops, rank
+from .support.distributed import all_gather_objects, any_rank_stops, rank, world_size
 from .support.metrics import Metrics
 from .support.model_folder import save_pretrained
+from .support.run_folder import begin_run, clear_run, lock_run
 from .support.signals import TrainingStopped, stop_on_signals
+from .support.text_bytes import count_text_bytes
 from .trainer import Measurement, TrainConfig, Trainer
 
 
@@ -63,8 +67,9 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Bring a fresh trainer to where another one stood.
 
     Args:
-        trainer: Made with a model of the same shape, the same tokens and the same
-            settings. The number of its processes may be another.
+        trainer: Made with a model of the same shape, the same tokens, the same seed and
+            the same kind of optimizer; all its other settings are used as they are. The
+            number of its processes may be another.
         state: What `training_state` gave.
 
     Raises:
@@ -76,24 +81,41 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     if len(state["optimizers"]) != len(trainer.optimizers):
         other = "the checkpoint was made with another optimizer"
         raise ValueError(f"{other}; set the one it had")
-    trainer.batches.load_state_dict(state["batches"])
-    trainer.model.load_state_dict(state["model"])
-    for optimizer, stored in zip(trainer.optimizers, state["optimizers"], strict=True):
-        _load_optimizer(optimizer, stored)
+    with loading("batches"):
+        if (seed := state["batches"]["seed"]) != trainer.config.seed:
+            raise ValueError(f"it has seed {seed}, here it is {trainer.config.seed}")
+        trainer.batches.load_state_dict(state["batches"])
+    with loading("model"):
+        trainer.model.load_state_dict(state["model"])
+    with loading("optimizers"):
+        pairs = zip(trainer.optimizers, state["optimizers"], strict=True)
+        for optimizer, stored in pairs:
+            _load_optimizer(optimizer, stored)
     if trainer.scaler.is_enabled() and state["scaler"]:
-        trainer.scaler.load_state_dict(state["scaler"])
-    if rank() < len(state["random"]):
-        set_random_states(state["random"][rank()])
-    counts = (count.clone().to(trainer.device) for count in state["skipped"])
-    trainer.skipped, trainer.consecutive_skipped = counts
-    trainer.meter.load_state(state["meter"])
+        with loading("scaler"):
+            trainer.scaler.load_state_dict(state["scaler"])
+    with loading("random"):
+        if rank() < len(state["random"]):
+            set_random_states(state["random"][rank()])
+    with loading("skipped"):
+        counts = (count.clone().to(trainer.device) for count in state["skipped"])
+        trainer.skipped, trainer.consecutive_skipped = counts
+    with loading("meter"):
+        trainer.meter.load_state(state["meter"])
     trainer.steps_done, trainer.seconds = state["steps_done"], state["seconds"]
     trainer.history = [dict(entry) for entry in state["history"]]
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
-    """Give an optimizer the stored averages, laid out in memory as its parameters."""
+    """Give an optimizer the stored averages, laid out in memory as its parameters.
+
+    Weight decay, betas and the like stay its own: who changes a setting of a run that
+    goes on wants it to be used.
+    """
+    own = [{**group} for group in optimizer.param_groups]
     optimizer.load_state_dict(copy.deepcopy(stored))  # else both would share tensors
+    for group, settings in zip(optimizer.param_groups, own, strict=True):
+        group.update(settings)
     for parameter, memory in optimizer.state.items():
         for name, value in memory.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
@@ -109,8 +131,11 @@ class TrainResult:
     Attributes:
         training_loss: Mean loss of the batches since the last measurement but one, in
             nats per token.
-        validation_loss: Loss on the whole validation split, in nats per token.
+        validation_loss: Loss of the best model on the whole validation split, in nats
+            per token.
         bits_per_byte: The same in bits per byte of text.
+        best_step: After how many steps that model was measured.
+        last_validation_loss: Loss of the model after the last step, on the same split.
         seconds: Time spent in training steps.
         tokens_per_second: Tokens trained on, per second.
         skipped_steps: Steps skipped because loss or gradient were not finite.
@@ -121,6 +146,8 @@ class TrainResult:
     training_loss: float
     validation_loss: float
     bits_per_byte: float
+    best_step: int
+    last_validation_loss: float
     seconds: float
     tokens_per_second: float
     skipped_steps: int
@@ -135,18 +162,69 @@ def _save(trainer: Trainer, tokenizer: Tokenizer, run: Path, keep: int) -> None:
         save_run(run, state, weights, keep=keep)
 
 
-def _result(trainer: Trainer, loss: float, bits_per_byte: float) -> TrainResult:
-    """What came of a trainer's run, with its loss on the whole split."""
-    tokens = trainer.steps_done * trainer.config.batch_size * trainer.context_length
+_Best = tuple[int, dict[str, Tensor]]  # after which step, and by their names
+
+
+def _sound(trainer: Trainer) -> bool:
+    """Whether each batch that was drawn has made its whole step."""
+    return trainer.batches.drawn == trainer.steps_done
+
+
+@contextmanager
+def _saving_on_error(trainer: Trainer, save: Callable[[], None]) -> Iterator[None]:
+    """Save before an error leaves the loop, if no step was cut off by it.
+
+    That may be an error in a callback, or no memory to measure with. A loss that is no
+    number is not worth going on from.
+    """
+    try:
+        yield
+    except FloatingPointError:
+        raise
+    except (Exception, SystemExit):
+        if world_size() == 1 and _sound(trainer):
+            with suppress(Exception):  # the first error is the one to tell
+                save()
+        raise
+
+
+def _result(
+    trainer: Trainer, tokens: np.ndarray, best: _Best | None, size: int
+) -> TrainResult:
+    """What came of a run: both models measured on all tokens, the best one put back.
+
+    Args:
+        size: Bytes of the text of all these tokens but the first.
+    """
+    step, loss = trainer.steps_done, trainer.evaluate(tokens)
+    last_loss = loss
+    if best is not None and best[0] != step:
+        step, weights = best
+        trainer.model.load_state_dict(weights)
+        loss = trainer.evaluate(tokens)
+    seen = trainer.steps_done * trainer.config.batch_size * trainer.context_length
     return TrainResult(
         training_loss=trainer.history[-1]["training_loss"],
         validation_loss=loss,
-        bits_per_byte=bits_per_byte,
+        bits_per_byte=bits_per_byte(loss, len(tokens) - 1, size),
+        best_step=step,
+        last_validation_loss=last_loss,
         seconds=trainer.seconds,
-        tokens_per_second=tokens / trainer.seconds,
+        tokens_per_second=seen / trainer.seconds,
         skipped_steps=int(trainer.skipped),
         history=trainer.history,
     )
+
+
+def _go_on(trainer: Trainer, run: Path) -> _Best | None:
+    """Bring a trainer to the newest state of a run; returns the best weights so far."""
+    if (state := newest_state(run)) is None:
+        return None
+    try:
+        load_training_state(trainer, state)
+    except ValueError as fault:
+        raise ValueError(f"{run} cannot be gone on with: {fault}") from fault
+    return best_weights(run, trainer.history)
 
 
 # %% ../book/17_run.ipynb #bd5ed8a3
@@ -160,6 +238,8 @@ def train(
     validation_bytes: int | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
+    overwrite: bool = False,
+    settings: Mapping[str, Any] | None = None,
     checkpoint_every: int | None = None,
     keep_checkpoints: int = 2,
     progress: bool | None = None,
@@ -168,18 +248,21 @@ def train(
     """Train a model, measure it on the whole split, and keep what came of it.
 
     Args:
-        model: It is trained itself, and moved to the configured device.
+        model: It is trained itself, and moved to the configured device. At the end it
+            has the weights of the measurement with the lowest validation loss.
         training_tokens: Token ids to learn from.
         validation_tokens: Token ids to measure on.
         tokenizer: Where the ids come from; saved with the model.
         config: How to train; the defaults of `TrainConfig` if None.
         validation_bytes: Bytes in UTF-8 of the text of all validation tokens but the
             first, which is never predicted; None: they are decoded and counted.
-        out: Folder for the model (`checkpoint/`), the states to go on from
+        out: Folder for the best model (`checkpoint/`), the states to go on from
             (`checkpoints/`) and the metrics (`metrics.jsonl`); None writes nothing.
         resume: Whether to go on from the newest checkpoint in `out`, if there is one.
-            Otherwise the checkpoints of an earlier run in this folder are deleted.
-        checkpoint_every: Steps between two checkpoints; None: at every measurement.
+        overwrite: Whether an earlier run in `out` may be deleted.
+        settings: Names and values to keep as `settings.toml`.
+        checkpoint_every: Steps between two checkpoints, besides those at each lowest
+            validation loss so far; None: at every measurement.
         keep_checkpoints: How many of the newest to keep, besides the best one.
         progress: Whether to show a progress bar on stderr; None: on a terminal only.
         on_eval: Called with each new entry of the history.
@@ -187,8 +270,11 @@ def train(
     Raises:
         ValueError: if a split is too short, the device is not there, or a checkpoint
             does not fit.
+        FileExistsError: if `out` holds other files, or a run that should neither be
+            gone on with nor replaced, or another process trains there.
         FloatingPointError: if a loss is no longer a number.
-        TrainingStopped: on SIGINT or SIGTERM, after the state was saved in `out`.
+        TrainingStopped: on SIGINT, SIGTERM or SIGHUP, after the state was saved in
+            `out`.
         OSError: if a checkpoint cannot be written.
     """
     if checkpoint_every is not None and checkpoint_every < 1:
@@ -199,31 +285,38 @@ def train(
     steps = trainer.config.steps
     save_every = checkpoint_every or trainer.config.eval_every
     run, first = None if out is None else Path(out), rank() == 0
-    if run is not None and resume and (state := newest_state(run)) is not None:
-        load_training_state(trainer, state)
-    if run is not None and first:
-        repair_run(run) if resume else delete_checkpoints(run)
-    metrics = Metrics(run if first else None, trainer.history)
-    with stop_on_signals(run is not None) as stop:
-        for measured in trainer.steps(progress=progress if first else False):
-            done = trainer.steps_done
-            stopping = any_rank_stops(stop.asked is not None, done)
-            due = done % save_every == 0 or done == steps or stopping
-            if run is not None and due:
-                with trainer.meter.paused():
-                    _save(trainer, tokenizer, run, keep_checkpoints)
-            if measured is not None:
-                metrics.add(measured)
-                if on_eval is not None and first:
-                    on_eval(measured)
-            if stopping:
-                break
-    if trainer.steps_done < steps:
-        raise TrainingStopped(trainer.steps_done, steps, run, stop.asked)
-    loss = trainer.evaluate(validation_tokens)
     if validation_bytes is None:
-        validation_bytes = len(tokenizer.decode(validation_tokens[1:]).encode())
-    bits = bits_per_byte(loss, len(validation_tokens) - 1, validation_bytes)
-    result = _result(trainer, loss, bits)
-    metrics.add({"final": True, **asdict(result)})
+        validation_bytes = count_text_bytes(tokenizer, validation_tokens[1:])
+
+    def save() -> None:
+        if run is not None:
+            with trainer.meter.paused():
+                _save(trainer, tokenizer, run, keep_checkpoints)
+
+    with lock_run(run if first else None, resume=resume, overwrite=overwrite):
+        best = _go_on(trainer, run) if run is not None and resume else None
+        if run is not None and first:  # all has been checked: from here on, we write
+            if not resume:
+                clear_run(run)
+            begin_run(run, trainer.history, settings)
+        metrics = Metrics(run if first else None, trainer.history)
+        with stop_on_signals(run is not None) as stop, _saving_on_error(trainer, save):
+            for measured in trainer.steps(progress=progress if first else False):
+                done = trainer.steps_done
+                stopping = any_rank_stops(stop.asked is not None, done)
+                improved = measured is not None and best_step(trainer.history) == done
+                if improved:
+                    best = done, copy.deepcopy(trainer.model.state_dict())
+                if improved or done % save_every == 0 or done == steps or stopping:
+                    save()
+                if measured is not None:
+                    metrics.add(measured)
+                    if on_eval is not None and first:
+                        on_eval(measured)
+                if stopping:
+                    break
+        if trainer.steps_done < steps:
+            raise TrainingStopped(trainer.steps_done, steps, run, stop.asked)
+        result = _result(trainer, validation_tokens, best, validation_bytes)
+        metrics.add({"final": True, **asdict(result)})
     return result

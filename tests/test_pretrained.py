@@ -15,7 +15,7 @@ from safetensors import safe_open
 
 from mini_gpt import evaluate, from_pretrained, generate, load_corpus, train_val_split
 from mini_gpt.commands.cli import main
-from mini_gpt.commands.train import default_train
+from mini_gpt.commands.train_options import default_train
 from mini_gpt.support.hub import SHIPPED
 from mini_gpt.support.settings_file import read_settings
 

@@ -205,7 +205,7 @@ def test_a_state_of_another_version_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_last_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    losses = iter([3.0, 1.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.0])
+    losses = iter([3.0, 1.0, 2.0, 2.5, 2.6, 2.7, 2.8, 2.0, 1.0])
     monkeypatch.setattr(Trainer, "evaluate", lambda self, tokens: next(losses))
     quick_train(fresh(), config=replace(RUN, eval_every=2), out=tmp_path, keep_checkpoints=2)
     assert saved_steps(tmp_path) == [4, 12, 14]
@@ -213,9 +213,13 @@ def test_the_last_and_the_best_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
         assert from_pretrained(tmp_path / "checkpoints" / f"step-{step}" / "model")
 
 
-def test_checkpoints_come_as_often_as_asked(tmp_path: Path) -> None:
+def test_checkpoints_come_as_often_as_asked_and_at_the_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = iter([3.0, 1.0, 2.0, 2.5, 2.5, 2.5])
+    monkeypatch.setattr(Trainer, "evaluate", lambda self, tokens: next(losses))
     run(RUN, tmp_path, checkpoint_every=3, keep_checkpoints=99)
-    assert saved_steps(tmp_path) == [3, 6, 9, 12, 14]
+    assert saved_steps(tmp_path) == [3, 4, 6, 8, 9, 12, 14]
 
 
 @pytest.mark.parametrize("name", ["checkpoint_every", "keep_checkpoints"])
@@ -227,14 +231,14 @@ def test_checkpoints_can_not_be_fewer_than_one(name: str, tmp_path: Path) -> Non
 
 def test_a_new_run_does_not_take_up_an_older_one(tmp_path: Path) -> None:
     run(replace(RUN, steps=20), tmp_path)
-    run(RUN, tmp_path)
+    run(RUN, tmp_path, overwrite=True)
     assert saved_steps(tmp_path) == [12, 14]
 
 
 def test_a_second_run_in_the_same_folder_replaces_the_first(tmp_path: Path) -> None:
     for seed in (0, 1):
         model = small(seed)
-        quick_train(model, out=tmp_path)
+        quick_train(model, out=tmp_path, overwrite=True)
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 4
     assert torch.equal(weights(from_pretrained(tmp_path / "checkpoint")[0]), weights(model))
 
@@ -398,6 +402,7 @@ def test_train_measures_the_whole_split_and_writes_it_down(tmp_path: Path) -> No
         "checkpoint",
         "checkpoints",
         "metrics.jsonl",
+        "run.json",
     ]
 
 

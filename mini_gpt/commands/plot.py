@@ -10,7 +10,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from mini_gpt.support.files import atomic_file, read_text, shown_name
+from mini_gpt.support.files import atomic_file, parse_json, read_text, shown_name
+from mini_gpt.support.run_folder import newest_run
 
 _MARKERS = "osD^vPX*"
 
@@ -19,18 +20,20 @@ _MARKERS = "osD^vPX*"
 class Plot:
     """Compare runs: draw their losses into one picture, and print how each came out."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional]
-    """Folders that `mini-gpt train` wrote."""
+    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Folders that `mini-gpt train` wrote; the newest in runs where none is named."""
     out: Path = Path("losses.png")
     """The picture to write (PNG)."""
 
 
 def run_plot(command: Plot) -> None:
     """Read the metrics of the runs, print a table, draw the curves."""
-    if not command.runs:
-        example = "mini-gpt plot runs/latest"
-        raise ValueError(f"name at least one run, for instance: {example}")
-    runs = {shown_name(run): _read_metrics(run) for run in command.runs}
+    named = command.runs
+    if not named:
+        if (newest := newest_run()) is None:
+            raise ValueError("there is no run in runs; name the folder of at least one")
+        named = (newest,)
+    runs = {shown_name(run): _read_metrics(run) for run in named}
     length = max(map(len, runs))
     print(f"{'run':<{length}}   steps  lowest validation loss  tokens/s")
     for name, entries in runs.items():
@@ -49,16 +52,49 @@ def _read_metrics(run: Path) -> list[dict[str, Any]]:
     """
     path = run if run.is_file() else run / "metrics.jsonl"
     try:
-        lines = read_text(path).splitlines()
-        entries = [json.loads(line) for line in lines]
-        measured = [entry for entry in entries if "step" in entry]
-    except (OSError, ValueError, TypeError) as fault:
+        text = read_text(path)
+    except (OSError, ValueError) as fault:
         raise ValueError(f"{run} is not a run of mini-gpt train ({fault})") from None
+    *lines, rest = text.split("\n")
+    # A process that is killed, or a full disk, can leave half a line at the end.
+    lines += [rest] if _is_json(rest) else []
+    measured = []
+    for number, line in enumerate(lines, start=1):
+        place = f"line {number} of {path}"
+        entry = parse_json(line, place)
+        if not isinstance(entry, dict):
+            raise ValueError(f"{place} is no measurement; it is not a run's file")
+        if "step" in entry:
+            measured.append(_checked(entry, place))
     if not measured:
         raise ValueError(
             f"nothing has been measured in {run} yet; wait for its first measurement"
         )
     return measured
+
+
+def _is_json(line: str) -> bool:
+    """Whether a line is whole."""
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
+
+
+def _checked(entry: dict[str, Any], place: str) -> dict[str, Any]:
+    """A measurement, if it has the numbers that are drawn and printed.
+
+    Raises:
+        ValueError: naming the one that it lacks.
+    """
+    for name in ("step", "validation_loss", "training_loss", "tokens_per_second"):
+        value = entry.get(name)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(
+                f"{place} has no number {name}, it has {str(value)[:80]!r}"
+            )
+    return entry
 
 
 def draw_runs(runs: Mapping[str, Sequence[Mapping[str, Any]]], path: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -19,19 +20,21 @@ from mini_gpt.support.device import resolve_device
 from mini_gpt.support.files import read_text
 from mini_gpt.support.hub import SHIPPED_NAME
 from mini_gpt.support.model_folder import from_pretrained
-from mini_gpt.support.prompts import encode_prompt
+from mini_gpt.support.prompts import encode_prompt, start_tokens
+from mini_gpt.support.run_folder import newest_run
 
 
 @dataclass(frozen=True)
 class Sample:
     """Write text with a trained model."""
 
-    checkpoint: Annotated[str, tyro.conf.Positional] = SHIPPED_NAME
-    """Folder that `mini-gpt train` wrote: a run (runs/latest) or its checkpoint. If not
-    given, the model of Shakespeare's works that comes with the package.
+    checkpoint: Annotated[str | None, tyro.conf.Positional] = None
+    """Folder that `mini-gpt train` wrote: a run or its checkpoint. If not given, the
+    newest run in runs; where there is none, or with "shakespeare", the model of
+    Shakespeare's works that comes with the package.
     """
     prompt: str | None = None
-    """Text to go on from; a line break where no prompt is given."""
+    """Text to go on from; where none is given, the start of a text or of a line."""
     prompt_file: Path | None = None
     """File with the text to go on from, in UTF-8, instead of --prompt."""
     num: int = 1
@@ -52,19 +55,26 @@ def run_sample(command: Sample) -> None:
     """Load a checkpoint and stream what the model writes after the prompt."""
     prompt = _given_prompt(command)
     device = resolve_device(command.device)
-    model, tokenizer = from_pretrained(_checkpoint_folder(command.checkpoint), device)
+    folder = _checkpoint_folder(command.checkpoint)
+    model, tokenizer = from_pretrained(folder, device)
     if command.interactive:
         _answer_lines(model, tokenizer, command, sys.stdin)
     else:
         _write_several(model, tokenizer, prompt, command)
 
 
-def _checkpoint_folder(name: str) -> str | Path:
+def _checkpoint_folder(name: str | None) -> str | Path:
     """The checkpoint of a run, a checkpoint, or the name of the model that is shipped.
+
+    Args:
+        name: What was asked for; None means the newest run, and says which it is.
 
     Raises:
         FileNotFoundError: if there is no such folder.
     """
+    if name is None:
+        name = os.fspath(newest_run() or SHIPPED_NAME)
+        print(f"mini-gpt: the model is {name}", file=sys.stderr)
     folder = Path(name)
     if name == SHIPPED_NAME:
         return name
@@ -72,11 +82,12 @@ def _checkpoint_folder(name: str) -> str | Path:
         raise FileNotFoundError(
             f"no checkpoint {name!r}; train one first with: mini-gpt train"
         )
-    return folder / "checkpoint" if (folder / "checkpoint").is_dir() else folder
+    inner = [folder / "checkpoint", folder / "model"]  # of a run, of one of its states
+    return next((path for path in inner if path.is_dir()), folder)
 
 
-def _given_prompt(command: Sample) -> str:
-    """The prompt that was asked for.
+def _given_prompt(command: Sample) -> str | None:
+    """The prompt that was asked for; None where none was.
 
     Raises:
         ValueError: if there are several, or the options make no sense together.
@@ -92,15 +103,19 @@ def _given_prompt(command: Sample) -> str:
     if sum(given) > 1:
         raise ValueError("give only one of --prompt, --prompt-file and --interactive")
     if command.prompt_file is None:
-        return "\n" if command.prompt is None else command.prompt
+        return command.prompt
     return read_text(command.prompt_file)
 
 
 def _write_several(
-    model: GPT, tokenizer: Tokenizer, prompt: str, command: Sample
+    model: GPT, tokenizer: Tokenizer, prompt: str | None, command: Sample
 ) -> None:
     """Print the prompt and what comes of it, as often as asked, a rule between."""
-    ids = encode_prompt(tokenizer, prompt)  # refused before any of it is shown
+    if prompt is None:
+        ids = start_tokens(tokenizer)
+        prompt = "" if ids == [tokenizer.end_of_text] else tokenizer.decode(ids)
+    else:
+        ids = encode_prompt(tokenizer, prompt)  # refused before any of it is shown
     for number in range(command.num):
         if number:
             print("---")
@@ -148,3 +163,10 @@ def write(
             file=sys.stderr,
             flush=True,
         )
+
+
+def discard_output() -> None:
+    """Let go of what is printed from here on: nobody reads it any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import hashlib
 import os
 import re
-import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +16,7 @@ import torch
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.plot import draw_runs
-from mini_gpt.commands.sample import write
+from mini_gpt.commands.sample import discard_output, write
 from mini_gpt.commands.train_options import (
     BPE_VOCAB_SIZE,
     RUN_VERSION,
@@ -27,7 +25,7 @@ from mini_gpt.commands.train_options import (
 )
 from mini_gpt.data import train_val_split
 from mini_gpt.diagnostics import count_parameters
-from mini_gpt.generation import generate
+from mini_gpt.generation import generate_rows
 from mini_gpt.model import GPT
 from mini_gpt.run import train
 from mini_gpt.sampling import SampleConfig
@@ -40,6 +38,7 @@ from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.prompts import start_tokens
 from mini_gpt.support.run_folder import SETTINGS, check_run_folder, new_run_folder
 from mini_gpt.support.settings_file import read_settings
+from mini_gpt.support.text_bytes import count_text_bytes
 from mini_gpt.tokenizer import BPETokenizer
 
 _HEADING = re.compile(r"^--- step (\d+) ---$", re.MULTILINE)
@@ -95,7 +94,8 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         measured_before = (step - 1) // config.eval_every * config.eval_every
         if every and step // every > measured_before // every:
             longer = SampleConfig(max_new_tokens=200, past_context="slide")
-            words = generate(model, tokenizer, [start], longer)[0].text
+            _, growing = generate_rows(model, tokenizer, [start], longer)
+            words = "".join(part for _, part in growing)
             add_sample(out / "samples.txt", step, words)
 
     result = train(
@@ -145,9 +145,9 @@ def _say(words: str) -> None:
     """Print, if there is still somebody to read; a run goes on without."""
     if rank() == 0:
         try:
-            builtins.print(words, flush=True)
+            print(words, flush=True)
         except OSError:  # `head` has enough, the terminal is closed, the disk is full
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            discard_output()
 
 
 def _never_fatal(sample: Callable[[], None]) -> None:
@@ -155,7 +155,7 @@ def _never_fatal(sample: Callable[[], None]) -> None:
     try:
         sample()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_output()
     except Exception as fault:  # also what the device says: no memory, for instance
         warnings.warn(f"a sample is left out: {fault}", RuntimeWarning, stacklevel=2)
 

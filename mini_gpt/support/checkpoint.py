@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import random
 import re
 import shutil
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mini_gpt.characters import CharTokenizer
 from mini_gpt.support.files import (
     atomic_folder,
     file_digest,
@@ -25,13 +27,17 @@ from mini_gpt.support.files import (
     text_digest,
     utf8_name,
 )
+from mini_gpt.support.model_folder import CHECKPOINT_FILES
+from mini_gpt.support.tokenizer_file import TOKENIZER_FILE
 from mini_gpt.support.workspace import remove_fragments
+from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
 
 # A run's folder holds
 #
+#     run.json                 that it is a run, and who trains in it (run_folder.py)
 #     settings.toml            how it was started, so that it can be started again
 #     metrics.jsonl            what was measured
-#     checkpoint/              the newest model and its tokenizer, for use
+#     checkpoint/              the best model so far and its tokenizer, for use
 #     checkpoints/step-N/      the state after step N: `model/` as above, and
 #         state.safetensors    every tensor of the state
 #         state.json           everything else, with the places of the tensors
@@ -42,6 +48,9 @@ from mini_gpt.support.workspace import remove_fragments
 # it is complete.
 
 VERSION = 2  # of run folders and states; it goes up when older ones cannot be read
+MODEL = "checkpoint"  # the folder of a run's model, for use
+_TENSORS = "state.safetensors"
+_STEP_FILES = ("state.json", _TENSORS, "model/config.json", "model/model.safetensors")
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 
 
@@ -111,14 +120,20 @@ def unflatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:
 
 
 def write_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write a state into an existing folder; `flatten_state` says what it may hold."""
+    """Write a state into an existing folder; `flatten_state` says what it may hold.
+
+    Digests of it, and of all that is in the folder by then, are written with it.
+    """
     tensors: dict[str, Tensor] = {}
-    content: dict[str, Any] = {"format": "mini_gpt training state", "version": VERSION}
-    content["state"] = flatten_state(state, tensors)
-    save_file(tensors, folder / "state.safetensors")
-    content["sha256"] = {
-        "state": text_digest(json.dumps(content["state"])),
-        "state.safetensors": file_digest(folder / "state.safetensors"),
+    flat = flatten_state(state, tensors)
+    save_file(tensors, folder / _TENSORS)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
+    content = {
+        "format": "mini_gpt training state",
+        "version": VERSION,
+        "sha256": {"state": text_digest(json.dumps(flat)), **digests},
+        "state": flat,
     }
     (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
 
@@ -130,26 +145,42 @@ def read_state(folder: Path) -> dict[str, Any]:
         ValueError: if a file is missing, or has changed since it was written, or is of
             another version.
     """
+    damage = (OSError, ValueError, LookupError, TypeError, AttributeError)
     try:
         content = read_json(folder / "state.json")
         version = content["version"]
         if version == VERSION:
-            path, digests = folder / "state.safetensors", content["sha256"]
-            found = {
-                "state": text_digest(json.dumps(content["state"])),
-                "state.safetensors": file_digest(path),
-            }
-            if changed := [name for name in found if found[name] != digests[name]]:
+            digests = {**content["sha256"]}
+            found = {"state": text_digest(json.dumps(content["state"]))}
+            for name in digests.keys() - {"state"}:
+                found[name] = file_digest(folder / name)
+            if changed := sorted(
+                name for name in found if found[name] != digests[name]
+            ):
                 raise ValueError(f"{' and '.join(changed)} changed after it was saved")
-            with utf8_name(path) as name:
-                # Copies: what is read is a view of the file, which may yet change.
-                tensors = {key: part.clone() for key, part in load_file(name).items()}
-            return unflatten_state(content["state"], tensors)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as fault:
+            return unflatten_state(content["state"], _tensors(folder / _TENSORS))
+    except (*damage, RecursionError, SafetensorError) as fault:
+        lacking = isinstance(fault, KeyError)
+        what = f"state.json has no field {fault}" if lacking else str(fault)
         raise ValueError(
-            f"{folder} is not a whole checkpoint of training ({fault})"
+            f"{folder} is not a whole checkpoint of training ({what})"
         ) from None
     raise other_version(folder, version)
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors in a file; copies, since it may change after it was read."""
+    with utf8_name(path) as name:
+        return {key: tensor.clone() for key, tensor in load_file(name).items()}
+
+
+@contextmanager
+def loading(part: str) -> Iterator[None]:
+    """Have each error while a part of a state is taken up say which part it was."""
+    try:
+        yield
+    except Exception as fault:  # torch and the generators have many kinds of error
+        raise ValueError(f"{part} of the checkpoint does not fit: {fault}") from fault
 
 
 def other_version(path: Path, version: object) -> ValueError:
@@ -163,8 +194,12 @@ def other_version(path: Path, version: object) -> ValueError:
 def saved_steps(run: Path) -> list[int]:
     """The steps after which a run was saved, in order."""
     folder = run / "checkpoints"
-    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
-    found = map(_STEP_FOLDER.fullmatch, names)
+    folders = list(folder.iterdir()) if folder.is_dir() else []
+    found = [
+        _STEP_FOLDER.fullmatch(path.name)
+        for path in folders
+        if any((path / name).exists() for name in _STEP_FILES)
+    ]
     return sorted(int(match[1]) for match in found if match)
 
 
@@ -178,20 +213,14 @@ def newest_state(run: Path) -> dict[str, Any] | None:
     if not steps:
         return None
     folder = _step_folder(run, steps[-1])
-    state = read_state(folder)
-    try:
-        with utf8_name(folder / "model" / "model.safetensors") as name:
-            state["model"] = load_file(name)
-    except (OSError, SafetensorError) as fault:
-        raise ValueError(f"the weights in {folder} cannot be read ({fault})") from None
-    return state
+    return {**read_state(folder), "model": _read_weights(folder)}
 
 
-def repair_run(run: Path) -> None:
-    """Make good what a kill may have left: fragments, and a model for use that lags."""
-    _remove_fragments(run)
-    if steps := saved_steps(run):
-        publish_model(_step_folder(run, steps[-1]) / "model", run / "checkpoint")
+def newest_tokenizer(run: Path) -> CharTokenizer | BPETokenizer | None:
+    """The tokenizer of a run's newest checkpoint; None where there is none."""
+    if not (steps := saved_steps(run)):
+        return None
+    return load_tokenizer(_step_folder(run, steps[-1]) / "model" / TOKENIZER_FILE)
 
 
 def save_run(
@@ -212,64 +241,103 @@ def save_run(
     step = state["steps_done"]
     folder = _step_folder(run, step)
     try:
-        if not folder.exists():
+        if step not in saved_steps(run):
             rest = {name: value for name, value in state.items() if name != "model"}
             with atomic_folder(folder) as partial:
-                write_state(partial, rest)
                 write_model(partial / "model")
-        publish_model(folder / "model", run / "checkpoint")
+                write_state(partial, rest)  # last, since it has the digests of all
+                if folder.is_dir():  # none of it is ours
+                    shutil.copytree(folder, partial, symlinks=True, dirs_exist_ok=True)
     except (OSError, SafetensorError) as fault:
         raise OSError(_explain_failure(run, step, fault)) from fault
-    best = _best_step(state["history"])
+    best = best_step(state["history"])
+    if best in (None, step):
+        publish_best(run, state["history"])
     for old in saved_steps(run)[:-keep]:
         if old not in (best, step):
-            shutil.rmtree(_step_folder(run, old), ignore_errors=True)
+            _remove_checkpoint(_step_folder(run, old))
 
 
-def publish_model(source: Path, target: Path) -> None:
-    """Make a folder appear under a second name, by hard links where there are any.
+def publish_best(run: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Make a saved run's best model, or the newest before any is measured, its model.
 
-    What stood under the second name is replaced.
+    It is a copy: whoever changes the model changes no state. Where it cannot be
+    written, because others keep files there or the disk is full, there is a warning:
+    the states hold all that is needed to do it again.
     """
+    newest, best = saved_steps(run)[-1], best_step(history)
+    source = _step_folder(run, newest if best is None else best) / "model"
+    if not source.is_dir():
+        return  # somebody has deleted it; what is there is the best that is left
     names = [path.name for path in source.iterdir()]
-    with atomic_folder(target, replaces=names) as partial:
-        shutil.copytree(
-            source, partial, dirs_exist_ok=True, copy_function=_link_or_copy
+    try:
+        with atomic_folder(run / MODEL, replaces=names) as partial:
+            shutil.copytree(source, partial, dirs_exist_ok=True)
+    except (OSError, shutil.Error) as fault:
+        warnings.warn(
+            f"the model in {run / MODEL} could not be brought up to date ({fault}); "
+            f"the run is saved, and goes on; the model is also in {source}",
+            RuntimeWarning,
+            stacklevel=2,
         )
 
 
-def delete_checkpoints(run: Path) -> None:
-    """Delete an earlier run's checkpoints, so that none of them is taken for ours."""
-    for step in saved_steps(run):
-        shutil.rmtree(_step_folder(run, step))
-    _remove_fragments(run)
-
-
-def _step_folder(run: Path, step: int) -> Path:
-    """Where the state after a step is."""
-    return run / "checkpoints" / f"step-{step}"
-
-
-def _best_step(history: Sequence[dict[str, Any]]) -> int | None:
+def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
     """The step with the lowest validation loss, or None where there is none yet."""
     if not history:
         return None
     return min(history, key=lambda entry: entry["validation_loss"])["step"]
 
 
-def _link_or_copy(source: str, target: str) -> None:
-    """Give a file a second name, or a twin where the file system has no hard links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
+def best_weights(
+    run: Path, history: Sequence[Mapping[str, Any]]
+) -> tuple[int, dict[str, Tensor]] | None:
+    """The weights that `publish_best` takes, with their step; None if they are gone."""
+    if (best := best_step(history)) is None or best not in saved_steps(run):
+        return None
+    return best, _read_weights(_step_folder(run, best))
 
 
-def _remove_fragments(run: Path) -> None:
+def delete_checkpoints(run: Path) -> None:
+    """Delete an earlier run's checkpoints, so that none of them is taken for ours."""
+    for step in saved_steps(run):
+        _remove_checkpoint(_step_folder(run, step))
+
+
+def remove_model(folder: Path) -> None:
+    """Delete a model that we wrote, and its folder if nothing else is in it."""
+    for name in CHECKPOINT_FILES:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
+
+
+def remove_our_fragments(run: Path) -> None:
     """Remove what a killed process left half written, and nothing of a living one."""
     for folder in (run, run / "checkpoints"):
-        if folder.is_dir():
-            remove_fragments(folder)
+        remove_fragments(folder)
+
+
+def _remove_checkpoint(folder: Path) -> None:
+    """Delete one checkpoint; what others have put into its folder stays, with it."""
+    with suppress(OSError):
+        remove_model(folder / "model")
+        for name in ("state.json", _TENSORS):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint, by name."""
+    try:
+        return _tensors(folder / "model" / "model.safetensors")
+    except (OSError, SafetensorError) as fault:
+        raise ValueError(f"the weights in {folder} cannot be read ({fault})") from None
+
+
+def _step_folder(run: Path, step: int) -> Path:
+    """Where the state after a step is."""
+    return run / "checkpoints" / f"step-{step}"
 
 
 def _explain_failure(run: Path, step: int, fault: Exception) -> str:

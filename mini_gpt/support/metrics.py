@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +108,8 @@ def progress_bar(done: int, steps: int, shown: bool | None) -> ProgressBar:
     Args:
         shown: None means on a terminal only.
     """
-    shown = sys.stderr.isatty() if shown is None else shown
+    if shown is None:
+        shown = sys.stderr is not None and sys.stderr.isatty()
     counts = "{n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]"
     return ProgressBar(
         initial=done,
@@ -145,16 +148,39 @@ class Metrics:
             self.board = SummaryWriter(str(self.path.parent / "tensorboard"))
 
     def add(self, entry: dict[str, Any]) -> None:
-        """Add an entry; what is None or a list is left out."""
+        """Add an entry; what is None or a list is left out.
+
+        No run ends for a line of its log: where it cannot be written, for instance on a
+        full disk, there is a warning. A run that goes on later writes the line again.
+        """
         if self.path is None:
             return
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(_line(entry))
-        if self.board is not None and "step" in entry:
-            for name, value in entry.items():
-                if name != "step":
-                    self.board.add_scalar(name, value, entry["step"])
-            self.board.flush()
+        try:
+            self._write_line(_line(entry))
+            if self.board is not None and "step" in entry:
+                for name, value in entry.items():
+                    if name != "step":
+                        self.board.add_scalar(name, value, entry["step"])
+                self.board.flush()
+        except OSError as fault:
+            warnings.warn(
+                f"a line of {self.path} is lost ({fault}); the run goes on",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _write_line(self, line: str) -> None:
+        """Add a line to the file, or nothing: half a line would spoil the next one."""
+        assert self.path is not None
+        with self.path.open("ab", buffering=0) as file:
+            whole, data = file.tell(), line.encode()
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with suppress(OSError):
+                    file.truncate(whole)
+                raise
 
 
 def _line(entry: dict[str, Any]) -> str:

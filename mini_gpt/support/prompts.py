@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from mini_gpt.characters import Tokenizer
 from mini_gpt.model import GPT
@@ -24,6 +25,21 @@ def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
             )
         ids = [tokenizer.end_of_text]
     return ids
+
+
+def start_tokens(tokenizer: Tokenizer, text: str = "") -> list[int]:
+    """Where to start where nobody has given a prompt: at a token that is known.
+
+    That is the end-of-text token, after which a text begins; else a line break, after
+    which a line does; else the text's first token, or the vocabulary's.
+    """
+    if tokenizer.end_of_text is not None:
+        return [tokenizer.end_of_text]
+    for start in ("\n", text[:1]):
+        with suppress(ValueError):
+            if ids := tokenizer.encode(start):
+                return ids
+    return [0]
 
 
 def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> None:

@@ -40,7 +40,9 @@ class TrainingStopped(RuntimeError):
 
 @contextmanager
 def stop_on_signals(wanted: bool) -> Iterator[Stop]:
-    """Note SIGINT and SIGTERM instead of dying from them; a second one acts as usual.
+    """Note SIGINT, SIGTERM and SIGHUP, whose second one acts as usual, and go on.
+
+    SIGHUP comes when a terminal is closed; where `nohup` ignores it, it stays ignored.
 
     Does nothing where it is not wanted, nor in a thread other than the main one, which
     cannot receive signals.
@@ -49,9 +51,11 @@ def stop_on_signals(wanted: bool) -> Iterator[Stop]:
     if not wanted or threading.current_thread() is not threading.main_thread():
         yield stop
         return
-    before = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    hang_up = getattr(signal, "SIGHUP", None)  # Windows has none
+    if hang_up is not None and signal.getsignal(hang_up) != signal.SIG_IGN:
+        numbers.append(hang_up)
+    before = {number: signal.getsignal(number) for number in numbers}
 
     def note(number: int, frame: FrameType | None) -> None:
         stop.asked = signal.Signals(number).name

@@ -63,11 +63,11 @@ def remove_fragments(folder: Path, name: str | None = None) -> None:
     """
     for workspace, target in _workspaces(folder, name):
         try:
-            lock = _open_lock(workspace)
+            lock = open_lock(workspace / "lock")
         except OSError:  # it is gone, or we may not
             continue
         try:
-            _lock(lock, wait=False)
+            lock_file(lock, wait=False)
             _finish(workspace, target)
         except OSError:  # its owner lives, or this file system has no locks
             continue
@@ -90,23 +90,23 @@ def _locked_workspace(target: Path) -> tuple[Path, int]:
         # Until the lock is held, another process may take this for a fragment and
         # remove it. Then we make another one.
         try:
-            lock = _open_lock(workspace)
+            lock = open_lock(workspace / "lock")
         except FileNotFoundError:
             continue
         with suppress(OSError):  # some network file systems have no locks
-            _lock(lock, wait=True)
+            lock_file(lock, wait=True)
         if (workspace / "lock").exists():
             return workspace, lock
         os.close(lock)
 
 
-def _open_lock(workspace: Path) -> int:
-    """The lock of a workspace, as a handle; no link or pipe of others is followed."""
+def open_lock(path: Path) -> int:
+    """A file to lock, as a handle; no link or pipe of others is followed."""
     careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-    return os.open(workspace / "lock", os.O_RDWR | os.O_CREAT | careful, 0o666)
+    return os.open(path, os.O_RDWR | os.O_CREAT | careful, 0o666)
 
 
-def _lock(handle: int, *, wait: bool) -> None:
+def lock_file(handle: int, *, wait: bool) -> None:
     """Lock a file until it is closed, or its process ends in whatever way.
 
     Raises:

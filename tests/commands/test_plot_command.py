@@ -29,8 +29,11 @@ def test_runs_are_compared_in_one_picture(
     assert f"the loss curve is {picture}" in capsys.readouterr().out
 
 
-def test_what_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_run_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert "not a run" in complaint(["plot", str(tmp_path)], capsys)
     (tmp_path / "metrics.jsonl").touch()
     assert "nothing has been measured" in complaint(["plot", str(tmp_path)], capsys)
-    assert "at least one run" in complaint(["plot"], capsys)
+    assert "the folder of at least one" in complaint(["plot"], capsys)

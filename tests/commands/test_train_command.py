@@ -25,7 +25,7 @@ from mini_gpt import (
     train_val_split,
 )
 from mini_gpt.commands.cli import main
-from mini_gpt.commands.train import CPU_MODEL, Shape, Train, default_train
+from mini_gpt.commands.train_options import CPU_MODEL, Shape, Train, default_train
 from mini_gpt.support.settings_file import read_settings, to_toml
 from mini_gpt.trainer import Trainer
 from training_command import SHORT, SMALL, TEXT, complaint, metrics, quick_run, write_corpus

@@ -107,7 +107,7 @@ def test_a_state_of_another_version_says_so(version: object, run: Path) -> None:
         checkpoint.newest_state(run)
 
 
-def test_the_model_for_use_is_the_newest_checkpoints(run: Path) -> None:
+def test_the_model_for_use_is_a_copy_of_the_checkpoints(run: Path) -> None:
     """And after a kill between the two it is made so again."""
     stored = run / "checkpoints" / "step-3" / "model" / "model.safetensors"
     published = run / "checkpoint" / "model.safetensors"
@@ -117,30 +117,20 @@ def test_the_model_for_use_is_the_newest_checkpoints(run: Path) -> None:
     killed.mkdir()
     (killed / "lock").touch()  # which nobody holds any more
     (run / "checkpoints" / ".mine.partial").mkdir()  # somebody else's
-    checkpoint.repair_run(run)
+    checkpoint.remove_our_fragments(run)
+    checkpoint.publish_best(run, [])
     assert published.read_bytes() == stored.read_bytes()
+    assert not published.samefile(stored)
     names = {path.name for path in (run / "checkpoints").iterdir()}
     assert names == {"step-3", ".mine.partial"}
-
-
-def test_a_file_system_without_hard_links_gets_copies(
-    run: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*arguments: object) -> None:
-        raise OSError("no links here")
-
-    monkeypatch.setattr("os.link", refuse)
-    source = run / "checkpoints" / "step-3" / "model"
-    checkpoint.publish_model(source, run / "copy")
-    written = run / "copy" / "model.safetensors"
-    assert written.read_bytes() == (source / "model.safetensors").read_bytes()
-    assert written.stat().st_nlink == 1
 
 
 def test_only_what_is_named_as_a_checkpoint_counts(run: Path) -> None:
     for name in ("step-12", "step-x", "step-7.old", "notes"):
         (run / "checkpoints" / name).mkdir()
+        (run / "checkpoints" / name / "state.json").touch()
+    (run / "checkpoints" / "step-99").mkdir()  # there is nothing of ours in it
     assert checkpoint.saved_steps(run) == [3, 12]
     checkpoint.delete_checkpoints(run)
     names = {path.name for path in (run / "checkpoints").iterdir()}
-    assert names == {"step-x", "step-7.old", "notes"}
+    assert names == {"step-x", "step-7.old", "notes", "step-99"}

@@ -1,0 +1,197 @@
+"""The options of `mini-gpt train`, and what they are where none is given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+
+from mini_gpt.characters import CharTokenizer
+from mini_gpt.config import PRESETS, GPTConfig
+from mini_gpt.support.checkpoint import VERSION, other_version
+from mini_gpt.support.hub import local_folder
+from mini_gpt.support.model_folder import load_config, read_tokenizer_of
+from mini_gpt.support.run_folder import MODEL, SETTINGS, newest_run
+from mini_gpt.support.settings_file import override_settings, read_settings
+from mini_gpt.trainer import TrainConfig
+
+
+@dataclass(frozen=True)
+class Shape(GPTConfig):
+    """As `GPTConfig`, but the vocabulary is left open until there is a tokenizer."""
+
+    __doc__ = GPTConfig.__doc__  # what --help says of each field
+    vocab_size: int | None = None  # type: ignore[assignment]
+
+    def closed(self, vocab_size: int) -> GPTConfig:
+        """The shape of a model for a tokenizer of this size."""
+        return GPTConfig(**{**dataclasses.asdict(self), "vocab_size": vocab_size})
+
+
+def _preset(name: str) -> Shape:
+    """The shape of a preset, its vocabulary left open."""
+    return Shape(**{**PRESETS[name], "vocab_size": None})
+
+
+# What a laptop trains in about a minute, and what a graphics card trains in a few.
+CPU_MODEL = _preset("shakespeare-small")
+CPU_TRAINING = TrainConfig(
+    steps=1000,
+    batch_size=12,
+    optimizer="muon",
+    learning_rate=2e-2,
+    muon_learning_rate=2e-2,
+    min_lr=0.0,
+    schedule="wsd",
+    warmup_steps=30,
+    decay_steps=970,
+    weight_decay=0.0,
+    beta1=0.8,
+)
+GPU_MODEL = _preset("shakespeare-large")
+GPU_TRAINING = TrainConfig(steps=5000, batch_size=64)
+BPE_VOCAB_SIZE = 1024  # of a learned vocabulary, where none is given
+RUN_VERSION = "run_version"  # what settings.toml calls checkpoint.VERSION
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a GPT on a text, measure it, and let it write."""
+
+    corpus: str = "shakespeare"
+    """What to learn from: "shakespeare" (fetched once), a text file, or a folder of
+    .txt files.
+    """
+    out: Path | None = None
+    """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG). If
+    not given, a new one in runs, named by the time.
+    """
+    overwrite: bool = False
+    """Delete the run that --out holds, and start a new one."""
+    tokenizer: Literal["characters", "bpe"] = "characters"
+    """What a token is: a character of the corpus, or one of --vocab-size tokens that
+    are learned from its training part by byte-pair encoding (1,024 if not said).
+    """
+    config: Path | None = None
+    """Settings from a TOML or YAML file, for instance the settings.toml of a run;
+    options given here go before what it says.
+    """
+    resume: Path | None = None
+    """Folder of a run to go on with, with the settings that it was started with; the
+    newest in runs where none is named.
+    """
+    initialize_from: str | None = None
+    """Start from the weights of a trained model: a run, the folder of a model, or a
+    name, for instance "openai-community/gpt2". Its shape and its tokenizer are used.
+    """
+    sample_every: int = 500
+    """Steps between two samples written to samples.txt; 0 writes none."""
+    sample_tokens: int = 400
+    """Tokens to write when trained."""
+    checkpoint_every: int | None = None
+    """Steps between two checkpoints, besides those at each lowest validation loss so
+    far; if not said, at every measurement.
+    """
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints to keep, besides the best one."""
+    timeout: float = 600.0
+    """Seconds after which a process of a parallel run gives up waiting for the others.
+    """
+    model: tyro.conf.OmitArgPrefixes[Shape] = field(default=CPU_MODEL)
+    """Shape of the model; with characters as tokens, --vocab-size follows from the
+    corpus.
+    """
+    training: tyro.conf.OmitArgPrefixes[TrainConfig] = field(default=CPU_TRAINING)
+    """How to train."""
+
+
+def default_train(arguments: Sequence[str]) -> Train:
+    """What `mini-gpt train` does if no option says otherwise: by machine, file, or run.
+
+    Args:
+        arguments: The words after the command's name; --config, --resume and
+            --initialize-from are looked for.
+    """
+    on_gpu = torch.cuda.is_available()
+    train = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
+    if (name := _value_of("--initialize-from", arguments)) is not None:
+        train = _with_shape_of(name, train)
+    if (file := _value_of("--config", arguments)) is not None:
+        train = _with_settings_of(Path(file), train)
+    if (run := _value_of("--resume", arguments)) is not None:
+        path = Path(run) / SETTINGS
+        if not path.is_file():
+            lacking = f"it has no {SETTINGS}"
+            raise ValueError(f"{run} is not a run of mini-gpt train: {lacking}")
+        if (version := read_settings(path).get(RUN_VERSION, 1)) != VERSION:
+            raise other_version(Path(run), version)
+        train = dataclasses.replace(_with_settings_of(path, train), out=Path(run))
+    return train
+
+
+def name_newest_run(arguments: Sequence[str]) -> list[str]:
+    """The words of the command line, the newest run named where --resume names none.
+
+    Raises:
+        ValueError: if there is no run to go on with.
+    """
+    words = list(arguments)
+    for place, word in enumerate(words):
+        if word == "--resume" and "".join(words[place + 1 : place + 2])[:1] in (
+            "",
+            "-",
+        ):
+            if (run := newest_run()) is None:
+                raise ValueError(
+                    "there is no run in runs to go on with; name its folder"
+                )
+            words.insert(place + 1, str(run))
+    return words
+
+
+def initial_model(name: str) -> Path:
+    """The folder of a model that training can start from: in a run, or as it is named.
+
+    Raises:
+        ValueError: if there is none.
+        OSError: if it cannot be fetched.
+    """
+    folder = local_folder(name)
+    return folder / MODEL if (folder / MODEL).is_dir() else folder
+
+
+def _with_shape_of(name: str, train: Train) -> Train:
+    """The shape and the kind of tokenizer of a trained model."""
+    folder = initial_model(name)
+    shape = dataclasses.asdict(load_config(folder))
+    characters = isinstance(read_tokenizer_of(folder), CharTokenizer)
+    kind: Literal["characters", "bpe"] = "characters" if characters else "bpe"
+    return dataclasses.replace(train, model=Shape(**shape), tokenizer=kind)
+
+
+def _with_settings_of(path: Path, train: Train) -> Train:
+    """The settings in a file, and those given where it says nothing."""
+    content = read_settings(path)
+    content.pop("corpus_sha256", None)
+    if (version := content.pop(RUN_VERSION, None)) is not None:
+        if version != VERSION:
+            raise other_version(path, version)
+        # A run's own file is complete, but TOML has no word for None: what is not in it
+        # is None, whatever this machine's default.
+        train = Train(model=Shape(), training=TrainConfig())
+    return override_settings(train, content, str(path))
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """The value that the command line gives an option, if it does."""
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.removeprefix(f"{option}=")
+    return None
