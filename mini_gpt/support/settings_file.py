@@ -6,6 +6,8 @@ import dataclasses
 import difflib
 import importlib
 import json
+import math
+import re
 import sys
 import types
 import typing
@@ -38,6 +40,8 @@ def read_settings(path: Path) -> dict[str, Any]:
             return toml.loads(text)
         except ValueError as fault:
             raise ValueError(f"{path} is not TOML: {fault}") from None
+        except RecursionError:
+            raise ValueError(f"{path} is nested too deeply to be read") from None
     if path.suffix in (".yaml", ".yml"):
         try:
             import yaml  # type: ignore[import-untyped]
@@ -46,9 +50,11 @@ def read_settings(path: Path) -> dict[str, Any]:
                 f"to read {path}: pip install pyyaml, or use TOML"
             ) from None
         try:
-            content = yaml.safe_load(text)
-        except yaml.YAMLError as fault:
+            content = yaml.load(text, _yaml_loader())
+        except (yaml.YAMLError, ValueError) as fault:
             raise ValueError(f"{path} is not YAML: {fault}") from None
+        except RecursionError:
+            raise ValueError(f"{path} is nested too deeply to be read") from None
         if not isinstance(content, dict):
             raise ValueError(
                 f"{path} should hold names and values, not a {type(content).__name__}"
@@ -57,6 +63,44 @@ def read_settings(path: Path) -> dict[str, Any]:
     raise ValueError(
         f"{path} must be named .toml, .yaml or .yml, so that its format is known"
     )
+
+
+def _yaml_loader() -> type:
+    """A safe loader for settings: a tree of names that are texts, each there once.
+
+    It takes 1e-3 for a number, as YAML 1.2 does and every reader expects; YAML 1.1,
+    which PyYAML keeps to, wants a point and a sign.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            if self.check_event(yaml.AliasEvent):  # a few of these make gigabytes
+                raise ValueError(f"{_line(self.peek_event())} an alias; write it out")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+            found = set()
+            for key, _ in node.value:
+                name = self.construct_object(key)
+                if not isinstance(name, str):
+                    raise ValueError(
+                        f"{_line(key)} the name {name!r}, which is no text; "
+                        "put it in quotes"
+                    )
+                if name in found:
+                    raise ValueError(f"{_line(key)} the name {name!r} again")
+                found.add(name)
+            return super().construct_mapping(node, deep)
+
+    number = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", number, "-+.0123456789")
+    return Loader
+
+
+def _line(node: Any) -> str:
+    """Where something stands in a YAML text, to begin a message with."""
+    return f"line {node.start_mark.line + 1} has"
 
 
 def override_settings(
@@ -77,12 +121,18 @@ def override_settings(
     values: dict[str, Any] = {}
     for name, value in content.items():
         if name not in names:
+            name = str(name)[:80]
             near = difflib.get_close_matches(name, names, n=1)
             known = f"there are {', '.join(names)}"
             hint = f"did you mean {near[0]}?" if near else known
             raise ValueError(f"{where} has no setting {name!r}; {hint}")
         present = getattr(default, name)
-        if dataclasses.is_dataclass(present) and isinstance(value, dict):
+        if dataclasses.is_dataclass(present):
+            if not isinstance(value, dict):
+                raise ValueError(
+                    f"{name} in {where} cannot be {_short(value)}; it must be a part "
+                    "with names and values of its own"
+                )
             values[name] = override_settings(present, value, f"{where}, part {name}")
         else:
             values[name] = _coerce(kinds[name], value, f"{name} in {where}")
@@ -104,7 +154,13 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
             return Path(value)
         if isinstance(option, type) and type(value) is option:
             return value
-    raise ValueError(f"{where} cannot be {value!r}; it must be {_words(kind)}")
+    raise ValueError(f"{where} cannot be {_short(value)}; it must be {_words(kind)}")
+
+
+def _short(value: Any) -> str:
+    """A value for a message."""
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:80]}..."
 
 
 def _options(kind: Any) -> tuple[Any, ...]:
@@ -137,6 +193,17 @@ def to_toml(settings: dict[str, Any]) -> str:
         if isinstance(value, dict):
             tables.append(f"\n[{name}]\n{to_toml(value)}")
         elif value is not None:
-            shown = str(value) if isinstance(value, Path) else value
-            plain.append(f"{name} = {json.dumps(shown, ensure_ascii=False)}\n")
+            plain.append(f"{name} = {_toml_value(value)}\n")
     return "".join(plain + tables)
+
+
+def _toml_value(value: Any) -> str:
+    """A text, path, number or truth value as TOML writes it; a list of these."""
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # inf, -inf, nan; JSON has other words
+    if isinstance(value, Path | str):
+        text = json.dumps(str(value), ensure_ascii=False)
+        return text.replace("\x7f", "\\u007f")  # of what JSON lets stand, TOML does not
+    return json.dumps(value)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import numbers
 import types
 import typing
 from typing import Any
@@ -22,9 +23,10 @@ _WORDS = {
 def check_types(settings: Any) -> None:
     """Raise unless each field of a dataclass holds what its annotation says.
 
-    A float field takes whole numbers too; no number field takes a truth value. Fields
-    of other kinds than int, float, bool, str, Literal and unions of these are left
-    alone.
+    A float field takes whole numbers too; no number field takes a truth value. Numbers
+    of other libraries, such as NumPy's, become Python's, which every file can keep.
+    Fields of other kinds than int, float, bool, str, Literal and unions of these are
+    left alone.
 
     Raises:
         TypeError: naming the first field of a wrong kind.
@@ -32,11 +34,36 @@ def check_types(settings: Any) -> None:
     """
     kinds = typing.get_type_hints(type(settings))
     for field in dataclasses.fields(settings):
-        value, kind = getattr(settings, field.name), kinds[field.name]
+        value, kind = plain_number(getattr(settings, field.name)), kinds[field.name]
         union = typing.get_origin(kind) in (typing.Union, types.UnionType)
         options = typing.get_args(kind) if union else (kind,)
         if not any(_fits(value, option) for option in options):
             _refuse(field.name, value, options)
+        object.__setattr__(settings, field.name, value)  # it may be frozen
+
+
+def plain_number(value: Any) -> Any:
+    """A number as Python's own int or float; anything else as it is."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    return float(value) if isinstance(value, numbers.Real) else value
+
+
+def whole_number(name: str, value: Any, *, at_least: int) -> int:
+    """A count as Python's own int.
+
+    Raises:
+        TypeError: if it is no whole number; 2.0 is none, nor is True.
+        ValueError: if it is too small.
+    """
+    plain = plain_number(value)
+    if not _fits(plain, int):
+        _refuse(name, value, (int,))
+    if plain < at_least:
+        raise ValueError(f"{name} {plain} must be at least {at_least}")
+    return int(plain)
 
 
 def _fits(value: Any, kind: Any) -> bool:
