@@ -78,9 +78,6 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     if (found := asdict(trainer.model.config)) != state["shape"]:
         there = f"the checkpoint is of the shape {state['shape']}"
         raise ValueError(f"{there}, the model is {found}")
-    if len(state["optimizers"]) != len(trainer.optimizers):
-        other = "the checkpoint was made with another optimizer"
-        raise ValueError(f"{other}; set the one it had")
     with loading("batches"):
         if (seed := state["batches"]["seed"]) != trainer.config.seed:
             raise ValueError(f"it has seed {seed}, here it is {trainer.config.seed}")
@@ -88,6 +85,8 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     with loading("model"):
         trainer.model.load_state_dict(state["model"])
     with loading("optimizers"):
+        if len(state["optimizers"]) != len(trainer.optimizers):
+            raise ValueError("it was made with another optimizer; set the one it had")
         pairs = zip(trainer.optimizers, state["optimizers"], strict=True)
         for optimizer, stored in pairs:
             _load_optimizer(optimizer, stored)
@@ -95,7 +94,7 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
         with loading("scaler"):
             trainer.scaler.load_state_dict(state["scaler"])
     with loading("random"):
-        if rank() < len(state["random"]):
+        if rank() in (0, *range(len(state["random"]))):  # the first is always there
             set_random_states(state["random"][rank()])
     with loading("skipped"):
         counts = (count.clone().to(trainer.device) for count in state["skipped"])

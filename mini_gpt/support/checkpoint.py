@@ -152,8 +152,10 @@ def read_state(folder: Path) -> dict[str, Any]:
         if version == VERSION:
             digests = {**content["sha256"]}
             found = {"state": text_digest(json.dumps(content["state"]))}
-            for name in digests.keys() - {"state"}:
-                found[name] = file_digest(folder / name)
+            ours = [_TENSORS, *(f"model/{name}" for name in CHECKPOINT_FILES)]
+            for name in {*digests, *ours} - {"state"}:
+                if name in digests or (folder / name).exists():
+                    found[name] = file_digest(folder / name)
             if changed := sorted(
                 name for name in found if found[name] != digests[name]
             ):
