@@ -150,7 +150,7 @@ def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     Raises:
         ValueError: listing what is not GPT-2's, or is missing or of a wrong kind.
     """
-    older = {"n_positions": content.get("n_ctx"), "resid_pdrop": 0.1}
+    older: dict[str, Any] = {"n_positions": content.get("n_ctx"), "resid_pdrop": 0.1}
     content = older | {name: x for name, x in content.items() if x is not None}
     form = str(content.get("activation_function", "gelu_new"))
     faults = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from mini_gpt.config import PRESETS
 from mini_gpt.support.files import printable
@@ -79,7 +80,7 @@ def local_folder(
             f"there is no folder {name}; to fetch a model of that name from the "
             "Hugging Face hub: pip install huggingface_hub"
         ) from None
-    options = {"revision": revision, "token": token}
+    options: dict[str, Any] = {"revision": revision, "token": token}
     given = {name: value for name, value in options.items() if value is not None}
     if local_files_only:
         given["local_files_only"] = True

@@ -89,8 +89,8 @@ def check_digests(folder: Path, content: Mapping[str, Any], config: GPTConfig) -
     if changed := [name for name in found if stated.get(name) != found[name]]:
         raise ValueError(
             f"{folder}: {', '.join(changed)} changed after it was saved, by damage or "
-            "by hand (SHA-256 differs); copy the folder anew, and change fields of the "
-            "shape by from_pretrained(..., dropout=0.1)"
+            "by hand (sha256 in config.json differs); copy the folder anew, and change "
+            "fields of the shape by from_pretrained(..., dropout=0.1)"
         )
 
 

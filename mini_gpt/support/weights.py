@@ -105,11 +105,14 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
             # The names only: an index must not lead out of its folder.
             paths = [folder / Path(shard).name for shard in sorted(set(shards))]
         except (KeyError, TypeError, ValueError, AttributeError) as fault:
-            raise ValueError(f"{index} is not an index of shards ({fault})") from None
-    found = {}
+            raise ValueError(
+                f"{index} is not an index of shards ({printable(fault)})"
+            ) from None
+    found, present = {}, {path.name for path in folder.iterdir() if path.is_file()}
     for path in paths:
-        if not path.is_file():
-            raise ValueError(f"{folder} has no {path.name}; its weights are missing")
+        if path.name not in present:
+            missing = printable(path.name)
+            raise ValueError(f"{folder} has no {missing}; its weights are missing")
         with open_safetensors(path) as file:
             for name in file.keys():  # noqa: SIM118
                 part = file.get_slice(name)
