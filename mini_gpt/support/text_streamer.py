@@ -7,6 +7,7 @@ from typing import Literal
 
 from mini_gpt.characters import Tokenizer
 
+LONGEST_UNFINISHED = 12  # tokens; a character of UTF-8 has at most four
 FinishReason = Literal["end of text", "stop string", "stop tokens", "length", "context"]
 
 
@@ -66,10 +67,26 @@ class TextStreamer:
         fresh, self._decoded = whole[self._decoded :], len(whole)
         if whole == decoded:
             self._unfinished, self._decoded = [], 0
+        elif len(self._unfinished) > LONGEST_UNFINISHED:
+            self._forget(decoded)
         certain = self._settle(fresh)
         if self.finish_reason is None and len(self.ids) == self.max_new_tokens:
             certain += self.end("length")
         return certain
+
+    def _forget(self, decoded: str) -> None:
+        """Keep only the last ids of bytes that are no text, where that changes nothing.
+
+        Else whoever is sent bytes that never become a character decodes all of them
+        again at each. What UTF-8 reads as one has at most four bytes, and so one of
+        four cuts side by side goes between two of these.
+        """
+        for last in range(4, 8):
+            begin = self.tokenizer.decode(self._unfinished[:-last])
+            if begin + self.tokenizer.decode(self._unfinished[-last:]) == decoded:
+                self._unfinished = self._unfinished[-last:]
+                self._decoded -= len(begin)
+                return
 
     def end(self, reason: FinishReason) -> str:
         """Stop here; returns what had been held back, for nothing can change it now."""
