@@ -59,6 +59,7 @@ class GPTConfig:
     key_value_heads: int | None = None
     activation: Activation = "gelu_tanh"
     norm_epsilon: float = 1e-5
+    # Long because it is one list of fields, with the rules by which they fit.
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -282,6 +282,8 @@ OPTIONS: list[dict[str, Any]] = [
     {"pad_vocab_to_multiple": 64},
     {"hidden_width": 20},
     {"key_value_heads": 1},
+    {"activation": "gelu"},
+    {"norm_epsilon": 1e-3},
 ]
 
 

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
 from mini_gpt.config import GPTConfig
 from mini_gpt.support.files import printable
-
-if TYPE_CHECKING:
-    from mini_gpt.support.weights import StoredTensor
 
 DTYPES = {
     "F64": torch.float64,
@@ -60,14 +56,17 @@ def raise_faults(folder: Path, faults: Sequence[str]) -> None:
 
 
 def check_bounds(
-    folder: Path, config: GPTConfig, stored: Mapping[str, StoredTensor]
+    folder: Path, config: GPTConfig, stored: Collection[Sequence[int]]
 ) -> None:
     """Raise ValueError for a shape that is far too large for what is stored.
 
     Without that, a few digits in a small file take gigabytes or hours. What is a little
     too large is told later, tensor by tensor.
+
+    Args:
+        stored: The shape of each tensor in the file.
     """
-    numbers = sum(math.prod(tensor.shape) for tensor in stored.values())
+    numbers = sum(map(math.prod, stored))
     ample = 16 * numbers
     width, layers, context = config.width, config.layers, config.context_length
     rotary = config.position == "rotary"

@@ -22,6 +22,7 @@ from mini_gpt.support.files import (
     file_digest,
     printable,
     read_json,
+    read_text,
     text_digest,
 )
 from mini_gpt.support.hub import SHIPPED, local_folder, model_in
@@ -77,7 +78,9 @@ def digests(folder: Path, config: GPTConfig) -> dict[str, str]:
     shape = {k: v for k, v in asdict(config).items() if v != defaults[k]}
     return {
         "shape": text_digest(json.dumps(shape, sort_keys=True)),
-        **{name: file_digest(folder / name) for name in CHECKPOINT_FILES[1:]},
+        "model.safetensors": file_digest(folder / "model.safetensors"),
+        # Of its text, since an editor may leave a mark at the beginning of a file.
+        TOKENIZER_FILE: text_digest(read_text(folder / TOKENIZER_FILE)),
     }
 
 

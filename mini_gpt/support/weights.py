@@ -202,7 +202,7 @@ def load_weights(
             shape, not in a floating-point format, or not finite; or if the shape asks
             for far more than is stored.
     """
-    check_bounds(folder, config, stored)
+    check_bounds(folder, config, [tensor.shape for tensor in stored.values()])
     with torch.device("meta"):  # shapes only: nothing is taken before all is checked
         model = GPT(config)
     pairs = (
