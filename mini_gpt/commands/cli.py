@@ -20,6 +20,7 @@ from mini_gpt.commands.plot import Plot, run_plot
 from mini_gpt.commands.sample import Sample, discard_output, run_sample
 from mini_gpt.commands.train import run_train
 from mini_gpt.commands.train_options import Train, default_train, name_newest_run
+from mini_gpt.support.console import substitute_unshown
 from mini_gpt.support.signals import TrainingStopped
 
 
@@ -33,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0, 2 for bad input, or 128 and a signal's number if one ended
             it.
     """
+    substitute_unshown()
     arguments = sys.argv[1:] if arguments is None else arguments
     _open_streams()
     try:
