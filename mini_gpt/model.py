@@ -73,8 +73,8 @@ class GPT(nn.Module):
                 model.
 
         Raises:
-            ValueError: if the positions reach beyond the context, not every layer has a
-                cache, or `last` is below 1.
+            ValueError: if the ids are no batch, the positions reach beyond the context,
+                not every layer has a cache, or `last` is below 1.
         """
         if last is not None and last < 1:
             raise ValueError(f"last {last} must be at least 1; None scores everything")
@@ -93,6 +93,11 @@ class GPT(nn.Module):
 
         Arguments and errors are those of `forward`.
         """
+        if ids.ndim != 2:
+            raise ValueError(
+                f"ids of shape {tuple(ids.shape)} must have two axes, batch and time; "
+                "for one sequence, ids[None] is a batch of one"
+            )
         offset, time = (caches[0].length if caches else 0), ids.shape[1]
         if offset + time > self.config.context_length:
             raise ValueError(

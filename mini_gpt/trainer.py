@@ -35,6 +35,7 @@ from .optimizer import (
     make_optimizers,
     set_learning_rate,
 )
+from .support.data_checks import check_token_ids
 from .support.device import (
     autocast,
     compile_model,
@@ -256,7 +257,9 @@ class Trainer(Stepper):
         history: What each measurement found, from the first on.
 
     Raises:
-        ValueError: if a split is too short, or the device is not there.
+        ValueError: if a split is too short or holds an id that the model lacks, or the
+            device is not there.
+        TypeError: if a split is no array of whole numbers.
     """
 
     def __init__(
@@ -266,6 +269,9 @@ class Trainer(Stepper):
         validation_tokens: Integer[np.ndarray, " validation"],
         config: TrainConfig | None = None,
     ) -> None:
+        vocab_size = model.config.vocab_size
+        check_token_ids("training_tokens", training_tokens, vocab_size)
+        check_token_ids("validation_tokens", validation_tokens, vocab_size)
         if (found := len(validation_tokens)) < 2:
             raise ValueError(f"{found} tokens are too few to validate on; add text")
         super().__init__(model, training_tokens, config)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from mini_gpt.support.validation import check_range
 
 
@@ -45,4 +47,43 @@ def check_evaluation(tokens: int, batch_size: int, context_length: int) -> None:
     if tokens < 2:
         raise ValueError(
             f"{tokens} tokens hold no pair of a token and its successor; give more text"
+        )
+
+
+def check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
+    """Raise unless tokens are an array of ids that a model knows, before it trains.
+
+    Raises:
+        TypeError: if they are no one-dimensional NumPy array of whole numbers.
+        ValueError: naming the first id that is outside the vocabulary.
+    """
+    if not isinstance(tokens, np.ndarray):
+        kind = f"{type(tokens).__module__}.{type(tokens).__name__}"
+        raise TypeError(
+            f"{name} must be a NumPy array, not {kind.removeprefix('builtins.')}; "
+            "np.asarray makes one"
+        )
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must have one axis and hold whole numbers, not shape "
+            f"{tokens.shape} and {tokens.dtype}"
+        )
+    step = 1 << 24  # a file of tokens may be larger than the memory
+    for start in range(0, len(tokens), step):
+        part = tokens[start : start + step]
+        if part.min() < 0 or part.max() >= vocab_size:
+            at = int(np.argmax((part < 0) | (part >= vocab_size)))
+            raise ValueError(
+                f"id {part[at]} at position {start + at} of {name} is outside the "
+                f"model's vocabulary (0 to {vocab_size - 1}); was it made by another "
+                "tokenizer?"
+            )
+
+
+def check_tokenizer(tokenizer: Any, vocab_size: int) -> None:
+    """Raise ValueError if a tokenizer has ids that a model of this size lacks."""
+    if tokenizer.vocab_size > vocab_size:
+        raise ValueError(
+            f"the tokenizer has {tokenizer.vocab_size} tokens, the model "
+            f"{vocab_size}; build the model with vocab_size={tokenizer.vocab_size}"
         )
