@@ -195,8 +195,8 @@ def _result(
     Args:
         size: Bytes of the text of all these tokens but the first.
     """
-    step, loss = trainer.steps_done, trainer.evaluate(tokens)
-    last_loss = loss
+    step = trainer.steps_done
+    loss = last_loss = trainer.evaluate(tokens)
     if best is not None and best[0] != step:
         step, weights = best
         trainer.model.load_state_dict(weights)
@@ -272,8 +272,7 @@ def train(
         FileExistsError: if `out` holds other files, or a run that should neither be
             gone on with nor replaced, or another process trains there.
         FloatingPointError: if a loss is no longer a number.
-        TrainingStopped: on SIGINT, SIGTERM or SIGHUP, after the state was saved in
-            `out`.
+        TrainingStopped: on SIGINT, SIGTERM or SIGHUP, after the state was saved.
         OSError: if a checkpoint cannot be written.
     """
     if checkpoint_every is not None and checkpoint_every < 1:

@@ -35,7 +35,7 @@ CLEANED = [
 
 
 def demo(*arguments: str) -> int:
-    """Train a small GPT on Shakespeare, report its loss, sample from it; all in a new folder in runs."""
+    """Train a small GPT on Shakespeare, report its loss, sample from it; in a folder in runs."""
     mini_gpt = script(environment.prepare("demo"), "mini-gpt")
     job = ["train", "--corpus", "shakespeare", "--sample-tokens", "400"]
     return call(mini_gpt, *job, *arguments)
