@@ -32,12 +32,14 @@ from .support.checkpoint import (
     save_run,
     set_random_states,
 )
+from .support.data_checks import check_tokenizer
 from .support.distributed import all_gather_objects, any_rank_stops, rank, world_size
 from .support.metrics import Metrics
 from .support.model_folder import save_pretrained
 from .support.run_folder import begin_run, clear_run, lock_run
 from .support.signals import TrainingStopped, stop_on_signals
 from .support.text_bytes import count_text_bytes
+from .support.validation import whole_number
 from .trainer import Measurement, TrainConfig, Trainer
 
 
@@ -275,10 +277,12 @@ def train(
         TrainingStopped: on SIGINT, SIGTERM or SIGHUP, after the state was saved.
         OSError: if a checkpoint cannot be written.
     """
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise ValueError(f"checkpoint_every {checkpoint_every} must be at least 1")
-    if keep_checkpoints < 1:
-        raise ValueError(f"keep_checkpoints {keep_checkpoints} must be at least 1")
+    if checkpoint_every is not None:
+        whole_number("checkpoint_every", checkpoint_every, at_least=1)
+    whole_number("keep_checkpoints", keep_checkpoints, at_least=1)
+    if validation_bytes is not None:
+        whole_number("validation_bytes", validation_bytes, at_least=1)
+    check_tokenizer(tokenizer, model.config.vocab_size)
     trainer = Trainer(model, training_tokens, validation_tokens, config)
     steps = trainer.config.steps
     save_every = checkpoint_every or trainer.config.eval_every
