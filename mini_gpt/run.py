@@ -23,21 +23,14 @@ from torch import Tensor
 from .characters import Tokenizer
 from .loss import bits_per_byte
 from .model import GPT
-from .support.checkpoint import (
-    best_step,
-    best_weights,
-    loading,
-    newest_state,
-    random_states,
-    save_run,
-    set_random_states,
-)
+from .support.checkpoint import best_step, best_weights, newest_state, save_run
 from .support.data_checks import check_tokenizer
 from .support.distributed import all_gather_objects, any_rank_stops, rank, world_size
 from .support.metrics import Metrics
 from .support.model_folder import save_pretrained
 from .support.run_folder import begin_run, clear_run, lock_run
 from .support.signals import TrainingStopped, stop_on_signals
+from .support.state_file import loading, random_states, set_random_states
 from .support.text_bytes import count_text_bytes
 from .support.validation import whole_number
 from .trainer import Measurement, TrainConfig, Trainer

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.model import GPT
 from mini_gpt.run import train
-from mini_gpt.support import checkpoint
+from mini_gpt.support import checkpoint, state_file
 from mini_gpt.trainer import Stepper, TrainConfig
 from tiny import tiny_gpt
 
@@ -96,7 +96,7 @@ def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
         state["history"] = [{**found, "tokens_per_second": 0} for found in state["history"]]
         # beartype, which checks types in these tests, draws from Python's generator itself.
         state["random"] = [{**states, "python": None} for states in state["random"]]
-        return checkpoint.flatten_state(state, {})
+        return state_file.flatten_state(state, {})
 
     one, other = timeless(first), timeless(second)
     for (name, value), (same, expected) in zip(one["pairs"], other["pairs"], strict=True):

@@ -41,7 +41,7 @@ from mini_gpt.data import BatchLoader
 from mini_gpt.loss import evaluate
 from mini_gpt.model import GPT
 from mini_gpt.run import TrainResult, load_training_state, train, training_state
-from mini_gpt.support import checkpoint
+from mini_gpt.support import state_file
 from mini_gpt.support.checkpoint import newest_state, saved_steps
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.signals import TrainingStopped
@@ -85,11 +85,11 @@ def test_a_paused_run_ends_as_if_it_had_not_paused(
     run_until(first, pause)
     folder = tmp_path / "state"
     folder.mkdir()
-    checkpoint.write_state(folder, training_state(first))
+    state_file.write_state(folder, training_state(first))
     # All generators move on before the run does.
     random.random(), np.random.random(), torch.rand(3)  # noqa: NPY002
     second = Trainer(fresh(seed=9), TRAINING, VALIDATION, config)
-    load_training_state(second, checkpoint.read_state(folder))
+    load_training_state(second, state_file.read_state(folder))
     assert second.steps_done == pause
     run_until(second, 14)
     assert_same(training_state(second), whole)
@@ -248,7 +248,7 @@ def test_nothing_on_disk_is_pickled(tmp_path: Path) -> None:
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) > 10
     assert {path.suffix for path in files} == {".json", ".jsonl", ".safetensors"}
-    source = Path(checkpoint.__file__).read_text(encoding="utf-8")
+    source = Path(state_file.__file__).read_text(encoding="utf-8")
     assert "torch.load" not in source
     assert "import pickle" not in source
 
@@ -300,7 +300,7 @@ def test_the_fault_says_what_to_do(
         raise OSError(number, os.strerror(number))
 
     run(RUN, tmp_path)
-    monkeypatch.setattr(checkpoint, "save_file", fail)
+    monkeypatch.setattr(state_file, "save_file", fail)
     remedy = "free some space" if number == errno.ENOSPC else "can be written"
     pattern = f"step 16 .*{os.strerror(number)}.*step 14 is whole.*{remedy}"
     with pytest.raises(OSError, match=pattern):

@@ -29,7 +29,7 @@ from mini_gpt.generation import generate_rows
 from mini_gpt.model import GPT
 from mini_gpt.run import train
 from mini_gpt.sampling import SampleConfig
-from mini_gpt.support.checkpoint import VERSION, newest_tokenizer
+from mini_gpt.support.checkpoint import newest_tokenizer
 from mini_gpt.support.corpus import corpus_name, load_corpus
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.distributed import process_group, rank, world_size
@@ -38,6 +38,7 @@ from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.prompts import start_tokens
 from mini_gpt.support.run_folder import SETTINGS, check_run_folder, new_run_folder
 from mini_gpt.support.settings_file import read_settings
+from mini_gpt.support.state_file import VERSION
 from mini_gpt.support.text_bytes import count_text_bytes
 from mini_gpt.tokenizer import BPETokenizer
 

@@ -13,11 +13,11 @@ import tyro
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.config import PRESETS, GPTConfig
-from mini_gpt.support.checkpoint import VERSION, other_version
 from mini_gpt.support.hub import local_folder
 from mini_gpt.support.model_folder import load_config, read_tokenizer_of
 from mini_gpt.support.run_folder import MODEL, SETTINGS, newest_run
 from mini_gpt.support.settings_file import override_settings, read_settings
+from mini_gpt.support.state_file import VERSION, other_version
 from mini_gpt.trainer import TrainConfig
 
 

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import errno
-import json
-import random
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.support.files import (
     atomic_folder,
-    file_digest,
-    read_json,
-    text_digest,
-    utf8_name,
 )
 from mini_gpt.support.model_folder import CHECKPOINT_FILES
+from mini_gpt.support.state_file import (
+    STATE_FILES,
+    read_state,
+    read_tensors,
+    write_state,
+)
 from mini_gpt.support.tokenizer_file import TOKENIZER_FILE
 from mini_gpt.support.workspace import remove_fragments
 from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
@@ -42,155 +39,11 @@ from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
 #         state.safetensors    every tensor of the state
 #         state.json           everything else, with the places of the tensors
 #
-# Nothing is pickled, not even by torch.save with its restricted reader: the tensors go
-# into a format that cannot hold code, the rest into JSON, which people can read. It
-# costs two short functions. A checkpoint is written under another name and renamed when
-# it is complete.
+# A checkpoint is written under another name and renamed when it is complete.
 
-VERSION = 2  # of run folders and states; it goes up when older ones cannot be read
 MODEL = "checkpoint"  # the folder of a run's model, for use
-_TENSORS = "state.safetensors"
-_STEP_FILES = ("state.json", _TENSORS, "model/config.json", "model/model.safetensors")
+_STEP_FILES = (*STATE_FILES, "model/config.json", "model/model.safetensors")
 _STEP_FOLDER = re.compile(r"step-(\d+)")
-
-
-def random_states() -> dict[str, Any]:
-    """Where Python's, NumPy's, PyTorch's and the card's random generators stand."""
-    numpy = np.random.get_state()  # noqa: NPY002
-    return {
-        "python": random.getstate(),
-        "numpy": tuple(
-            part.tolist() if isinstance(part, np.ndarray) else part for part in numpy
-        ),
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
-    }
-
-
-def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where they stood when `random_states` was called."""
-    random.setstate(states["python"])
-    np.random.set_state(states["numpy"])  # noqa: NPY002
-    torch.set_rng_state(states["torch"])
-    if states["cuda"] is not None and torch.cuda.is_initialized():
-        torch.cuda.set_rng_state(states["cuda"])
-
-
-def flatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """A state without its tensors, in lists and dictionaries that JSON can write.
-
-    Args:
-        value: Nested dictionaries, lists and tuples of tensors, numbers, texts and
-            None.
-        tensors: Takes the tensors, by the names that stand in their places.
-
-    Raises:
-        TypeError: if there is something else in it.
-    """
-    if isinstance(value, Tensor):
-        name = str(len(tensors))
-        layout = torch.contiguous_format  # the only one that safetensors knows
-        tensors[name] = value.detach().cpu().clone(memory_format=layout)
-        return {"tensor": name}
-    if isinstance(value, dict):
-        pairs = [[key, flatten_state(item, tensors)] for key, item in value.items()]
-        return {"pairs": pairs}  # an object of JSON would turn numbered keys into texts
-    if isinstance(value, tuple):
-        return {"tuple": [flatten_state(item, tensors) for item in value]}
-    if isinstance(value, list):
-        return [flatten_state(item, tensors) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    raise TypeError(
-        f"a state cannot hold a {type(value).__name__}; give numbers, texts or tensors"
-    )
-
-
-def unflatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """The state that `flatten_state` took apart, its value back from JSON."""
-    if isinstance(value, list):
-        return [unflatten_state(item, tensors) for item in value]
-    if not isinstance(value, dict):
-        return value
-    if "tensor" in value:
-        return tensors[value["tensor"]]
-    if "tuple" in value:
-        return tuple(unflatten_state(item, tensors) for item in value["tuple"])
-    return {key: unflatten_state(item, tensors) for key, item in value["pairs"]}
-
-
-def write_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write a state into an existing folder; `flatten_state` says what it may hold.
-
-    Digests of it, and of all that is in the folder by then, are written with it.
-    """
-    tensors: dict[str, Tensor] = {}
-    flat = flatten_state(state, tensors)
-    save_file(tensors, folder / _TENSORS)
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
-    content = {
-        "format": "mini_gpt training state",
-        "version": VERSION,
-        "sha256": {"state": text_digest(json.dumps(flat)), **digests},
-        "state": flat,
-    }
-    (folder / "state.json").write_text(json.dumps(content), encoding="utf-8")
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """Read what `write_state` wrote.
-
-    Raises:
-        ValueError: if a file is missing, or has changed since it was written, or is of
-            another version.
-    """
-    damage = (OSError, ValueError, LookupError, TypeError, AttributeError)
-    try:
-        content = read_json(folder / "state.json")
-        version = content["version"]
-        if version == VERSION:
-            digests = {**content["sha256"]}
-            found = {"state": text_digest(json.dumps(content["state"]))}
-            ours = [_TENSORS, *(f"model/{name}" for name in CHECKPOINT_FILES)]
-            for name in {*digests, *ours} - {"state"}:
-                if name in digests or (folder / name).exists():
-                    found[name] = file_digest(folder / name)
-            if changed := sorted(
-                name for name in found if found[name] != digests[name]
-            ):
-                raise ValueError(f"{' and '.join(changed)} changed after it was saved")
-            return unflatten_state(content["state"], _tensors(folder / _TENSORS))
-    except (*damage, RecursionError, SafetensorError) as fault:
-        lacking = isinstance(fault, KeyError)
-        what = f"state.json has no field {fault}" if lacking else str(fault)
-        raise ValueError(
-            f"{folder} is not a whole checkpoint of training ({what})"
-        ) from None
-    raise other_version(folder, version)
-
-
-def _tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors in a file; copies, since it may change after it was read."""
-    with utf8_name(path) as name:
-        return {key: tensor.clone() for key, tensor in load_file(name).items()}
-
-
-@contextmanager
-def loading(part: str) -> Iterator[None]:
-    """Have each error while a part of a state is taken up say which part it was."""
-    try:
-        yield
-    except Exception as fault:  # torch and the generators have many kinds of error
-        raise ValueError(f"{part} of the checkpoint does not fit: {fault}") from fault
-
-
-def other_version(path: Path, version: object) -> ValueError:
-    """The error for a run or a state that another version of mini_gpt wrote."""
-    return ValueError(
-        f"{path} was made by another version of mini_gpt (its format is {version}, "
-        f"this one reads {VERSION}); go on with it there, or start a new run"
-    )
 
 
 def saved_steps(run: Path) -> list[int]:
@@ -324,7 +177,7 @@ def _remove_checkpoint(folder: Path) -> None:
     """Delete one checkpoint; what others have put into its folder stays, with it."""
     with suppress(OSError):
         remove_model(folder / "model")
-        for name in ("state.json", _TENSORS):
+        for name in ("state.json", STATE_FILES[1]):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
@@ -332,7 +185,7 @@ def _remove_checkpoint(folder: Path) -> None:
 def _read_weights(folder: Path) -> dict[str, Tensor]:
     """The weights of a checkpoint, by name."""
     try:
-        return _tensors(folder / "model" / "model.safetensors")
+        return read_tensors(folder / "model" / "model.safetensors")
     except (OSError, SafetensorError) as fault:
         raise ValueError(f"the weights in {folder} cannot be read ({fault})") from None
 

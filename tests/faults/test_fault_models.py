@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from mini_gpt import GPT, from_huggingface, from_pretrained, save_pretrained, to_huggingface
-from mini_gpt.support.checkpoint import MODEL, read_state, write_state
+from mini_gpt.support.checkpoint import MODEL
+from mini_gpt.support.state_file import read_state, write_state
 from mini_gpt.support.weights import stored_tensors
 from peers import TOKENIZER, build
 

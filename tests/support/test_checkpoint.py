@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
 
-from mini_gpt.support import checkpoint
+from mini_gpt.support import checkpoint, state_file
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -44,14 +44,14 @@ def write_model(folder: Path) -> None:
 @given(VALUES)
 def test_values_come_back_through_json(value: Any) -> None:
     """Tuples as tuples, and numbers as keys as numbers, which JSON alone does not do."""
-    flat = json.loads(json.dumps(checkpoint.flatten_state(value, {})))
-    assert repr(checkpoint.unflatten_state(flat, {})) == repr(value)
+    flat = json.loads(json.dumps(state_file.flatten_state(value, {})))
+    assert repr(state_file.unflatten_state(flat, {})) == repr(value)
 
 
 def test_tensors_come_back_wherever_they_are(tmp_path: Path) -> None:
     mine = {"a": [torch.arange(6).view(2, 3).T, (torch.tensor(0.1), 7)], 3: torch.zeros(0)}
-    checkpoint.write_state(tmp_path, mine)
-    found = checkpoint.read_state(tmp_path)
+    state_file.write_state(tmp_path, mine)
+    found = state_file.read_state(tmp_path)
     assert torch.equal(found["a"][0], mine["a"][0])
     assert torch.equal(found["a"][1][0], torch.tensor(0.1))
     assert found["a"][1][1] == 7
@@ -60,18 +60,18 @@ def test_tensors_come_back_wherever_they_are(tmp_path: Path) -> None:
 
 def test_a_state_of_something_else_is_refused() -> None:
     with pytest.raises(TypeError, match="cannot hold a set"):
-        checkpoint.flatten_state({"a": [1, {2}]}, {})
+        state_file.flatten_state({"a": [1, {2}]}, {})
 
 
 def test_every_generator_is_put_back(tmp_path: Path) -> None:
     def drawn() -> list[float]:
         return [random.random(), np.random.random(), torch.rand(1).item()]  # noqa: NPY002
 
-    states = checkpoint.random_states()
+    states = state_file.random_states()
     expected = drawn()
-    checkpoint.write_state(tmp_path, states)
+    state_file.write_state(tmp_path, states)
     assert drawn() != expected
-    checkpoint.set_random_states(checkpoint.read_state(tmp_path))
+    state_file.set_random_states(state_file.read_state(tmp_path))
     assert drawn() == expected
 
 
@@ -96,11 +96,11 @@ def test_a_damaged_checkpoint_is_named(name: str, damage: str, run: Path) -> Non
         checkpoint.newest_state(run)
 
 
-@pytest.mark.parametrize("version", [1, checkpoint.VERSION + 1, "2", None])
+@pytest.mark.parametrize("version", [1, state_file.VERSION + 1, "2", None])
 def test_a_state_of_another_version_says_so(version: object, run: Path) -> None:
     path = run / "checkpoints" / "step-3" / "state.json"
     content = json.loads(path.read_text(encoding="utf-8"))
-    assert content["version"] == checkpoint.VERSION == 2
+    assert content["version"] == state_file.VERSION == 2
     path.write_text(json.dumps({**content, "version": version}), encoding="utf-8")
     pattern = rf"step-3 was made by another version of mini_gpt \(its format is {version}"
     with pytest.raises(ValueError, match=pattern):
