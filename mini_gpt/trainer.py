@@ -35,7 +35,7 @@ from .optimizer import (
     make_optimizers,
     set_learning_rate,
 )
-from .support.data_checks import check_token_ids
+from .support.data_checks import check_splits
 from .support.device import (
     autocast,
     compile_model,
@@ -269,11 +269,7 @@ class Trainer(Stepper):
         validation_tokens: Integer[np.ndarray, " validation"],
         config: TrainConfig | None = None,
     ) -> None:
-        vocab_size = model.config.vocab_size
-        check_token_ids("training_tokens", training_tokens, vocab_size)
-        check_token_ids("validation_tokens", validation_tokens, vocab_size)
-        if (found := len(validation_tokens)) < 2:
-            raise ValueError(f"{found} tokens are too few to validate on; add text")
+        check_splits(training_tokens, validation_tokens, model.config.vocab_size)
         super().__init__(model, training_tokens, config)
         self.eval_tokens = validation_tokens[: self.config.eval_tokens + 1]
         self.seconds = 0.0

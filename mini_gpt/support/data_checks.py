@@ -50,13 +50,22 @@ def check_evaluation(tokens: int, batch_size: int, context_length: int) -> None:
         )
 
 
-def check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
-    """Raise unless tokens are an array of ids that a model knows, before it trains.
+def check_splits(training_tokens: Any, validation_tokens: Any, vocab_size: int) -> None:
+    """Raise unless both parts are ids that a model knows, before it trains on one.
 
     Raises:
-        TypeError: if they are no one-dimensional NumPy array of whole numbers.
-        ValueError: naming the first id that is outside the vocabulary.
+        TypeError: if one is no one-dimensional NumPy array of whole numbers.
+        ValueError: naming the first id that is outside the vocabulary; or if there is
+            nothing to validate on.
     """
+    _check_token_ids("training_tokens", training_tokens, vocab_size)
+    _check_token_ids("validation_tokens", validation_tokens, vocab_size)
+    if (found := len(validation_tokens)) < 2:
+        raise ValueError(f"{found} tokens are too few to validate on; add text")
+
+
+def _check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
+    """`check_splits` for one of them, called `name`."""
     if not isinstance(tokens, np.ndarray):
         kind = f"{type(tokens).__module__}.{type(tokens).__name__}"
         raise TypeError(

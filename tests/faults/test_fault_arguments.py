@@ -80,6 +80,7 @@ def test_one_row_of_ids_had_no_remedy() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
+@pytest.mark.slow
 def test_a_console_that_cannot_show_a_character_ended_the_command(
     encoding: str, tmp_path: Path
 ) -> None:

@@ -176,7 +176,7 @@ class TestFragments:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Between the making of the folder and its lock, another process may come."""
-        opened, calls = workspace._open_lock, []
+        opened, calls = workspace.open_lock, []
 
         def interrupted(folder: Path) -> int:
             calls.append(folder)
@@ -184,7 +184,7 @@ class TestFragments:
                 folder.rmdir()
             return opened(folder)
 
-        monkeypatch.setattr(workspace, "_open_lock", interrupted)
+        monkeypatch.setattr(workspace, "open_lock", interrupted)
         with atomic_file(tmp_path / "a.txt") as partial:
             partial.write_text("whole")
         assert (tmp_path / "a.txt").read_text() == "whole"

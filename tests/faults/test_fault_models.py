@@ -229,6 +229,7 @@ class TestDamagedConfigurations:
         "changes",
         [{"layers": None}, {"layers": 1.0}, {"layers": 10**9}, {"color\x1b[31m": 1}],
     )
+    @pytest.mark.slow
     def test_the_command_says_so_in_one_line(
         self, changes: dict[str, Any], ours: Path, tmp_path: Path
     ) -> None:

@@ -110,6 +110,7 @@ class TestStatesAreGone:
         assert not (tmp_path / "no").exists()
 
 
+@pytest.mark.slow
 class TestAFreshRunInAnOldFolder:
     """It deleted the checkpoints that were there without a word."""
 
@@ -159,6 +160,7 @@ class TestAFreshRunInAnOldFolder:
         assert "only one of" in complaint(["train", "--resume", str(run), "--overwrite"], capsys)
 
 
+@pytest.mark.slow
 class TestARefusedCommand:
     """It had rewritten the settings by the time it was refused."""
 
@@ -363,6 +365,7 @@ class TestTwoRunsInOneFolder:
             )
 
 
+@pytest.mark.slow
 class TestFilesOfOthers:
     """They were replaced or deleted where their names were those of a run's files."""
 
@@ -501,6 +504,7 @@ class TestOtherExits:
             lines.add({"step": 1})
 
 
+@pytest.mark.slow
 class TestSamplesOfAResumedRun:
     """The counter started at 0, so that they came at wrong steps, or twice."""
 
@@ -556,6 +560,7 @@ class TestASampleNeverEndsARun:
         assert len(capsys.readouterr().out) == 1 + 2 + 1
 
 
+@pytest.mark.slow
 class TestMetricsThatWereCutOff:
     """Half a last line, as a kill leaves it, and `plot` refused the run."""
 
@@ -590,6 +595,7 @@ COMMAND = [sys.executable, "-m", "mini_gpt"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
+@pytest.mark.slow
 class TestStreamsThatAreClosed:
     """`mini-gpt train | head -1` ended at once with exit status 0; `2>&-` with a traceback."""
 

@@ -301,6 +301,7 @@ def test_half_a_character_was_loaded_and_failed_later(where: str, tmp_path: Path
         r"(?:(?:a|a)+)+b|[\s\S]",
     ],
 )
+@pytest.mark.slow
 def test_a_pattern_that_backtracks_hung(pattern: str) -> None:
     start = time.monotonic()
     tokenizer = BPETokenizer([bytes([b]) for b in range(256)], pattern=pattern)
