@@ -257,9 +257,8 @@ class Trainer(Stepper):
         history: What each measurement found, from the first on.
 
     Raises:
-        ValueError: if a split is too short or holds an id that the model lacks, or the
-            device is not there.
-        TypeError: if a split is no array of whole numbers.
+        ValueError, TypeError: if a split is too short, holds an id that the model lacks
+            or is no array of whole numbers; or if the device is not there.
     """
 
     def __init__(
