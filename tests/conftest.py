@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 
 import pytest
 import torch
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Who starts us in the background may have us ignore these, and with us each process that a test
+# starts. A handler of ours is not inherited: they begin as they would in a terminal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 HUB = "huggingface.co"
 
 

@@ -145,15 +145,19 @@ def test_resuming_in_a_folder_appends_to_its_metrics(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_finishes_the_step_and_saves(number: signal.Signals, tmp_path: Path) -> None:
-    config = replace(RUN, steps=100_000, eval_every=100_000)
-    timer = threading.Timer(0.7, lambda: os.kill(os.getpid(), number))
-    timer.start()
+    config = replace(RUN, steps=100_000, eval_every=50)
+
+    def interrupt(found: dict[str, Any]) -> None:
+        if found["step"] == 50:  # by then the run listens; the signal comes in some later step
+            threading.Timer(0.05, lambda: os.kill(os.getpid(), number)).start()
+
     with pytest.raises(TrainingStopped, match=f"{number.name} after step .*, and saved"):
-        run(config, tmp_path)
+        run(config, tmp_path, on_eval=interrupt)
     state = newest_state(tmp_path)
     assert state is not None
     assert 0 < state["steps_done"] < 100_000
-    model, _ = from_pretrained(tmp_path / "checkpoint")
+    saved = tmp_path / "checkpoints" / f"step-{state['steps_done']}"
+    model, _ = from_pretrained(saved / "model")
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, state["model"][name])
 
