@@ -29,6 +29,8 @@ from mini_gpt.support.signals import TrainingStopped, stop_on_signals
 from mini_gpt.trainer import Trainer
 from training_command import SHORT, SMALL, TEXT, complaint, metrics, quick_run, write_corpus
 
+pytestmark = pytest.mark.slow  # each trains through the command
+
 Capture = pytest.CaptureFixture[str]
 
 
@@ -110,7 +112,6 @@ class TestStatesAreGone:
         assert not (tmp_path / "no").exists()
 
 
-@pytest.mark.slow
 class TestAFreshRunInAnOldFolder:
     """It deleted the checkpoints that were there without a word."""
 
@@ -160,7 +161,6 @@ class TestAFreshRunInAnOldFolder:
         assert "only one of" in complaint(["train", "--resume", str(run), "--overwrite"], capsys)
 
 
-@pytest.mark.slow
 class TestARefusedCommand:
     """It had rewritten the settings by the time it was refused."""
 
@@ -365,7 +365,6 @@ class TestTwoRunsInOneFolder:
             )
 
 
-@pytest.mark.slow
 class TestFilesOfOthers:
     """They were replaced or deleted where their names were those of a run's files."""
 
@@ -504,7 +503,6 @@ class TestOtherExits:
             lines.add({"step": 1})
 
 
-@pytest.mark.slow
 class TestSamplesOfAResumedRun:
     """The counter started at 0, so that they came at wrong steps, or twice."""
 
@@ -560,7 +558,6 @@ class TestASampleNeverEndsARun:
         assert len(capsys.readouterr().out) == 1 + 2 + 1
 
 
-@pytest.mark.slow
 class TestMetricsThatWereCutOff:
     """Half a last line, as a kill leaves it, and `plot` refused the run."""
 
@@ -595,7 +592,6 @@ COMMAND = [sys.executable, "-m", "mini_gpt"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX shell")
-@pytest.mark.slow
 class TestStreamsThatAreClosed:
     """`mini-gpt train | head -1` ended at once with exit status 0; `2>&-` with a traceback."""
 
