@@ -147,8 +147,12 @@ class TestNotebook:
             kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
             pictures = [kind for kind in kinds if kind.startswith("image/")]
             if pictures:
+                drawn = "".join(
+                    output.get("data", {}).get("image/svg+xml", "") for output in cell.outputs
+                )
+                title = re.search(r"<title>(.*?)</title>", drawn)
                 alt = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
-                assert len(alt.split()) >= 5, (
+                assert len((title[1] if title else alt).split()) >= 5, (
                     f"no description of the picture drawn by\n{cell.source}"
                 )
                 assert len(pictures) == 1, (
