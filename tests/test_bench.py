@@ -169,6 +169,7 @@ def test_a_contestant_that_does_other_work_is_found_out(monkeypatch: pytest.Monk
         training_step.measure(training_step.QUICK_SHAPES[0], ["lazy"], harness.QUICK)
 
 
+@pytest.mark.slow
 def test_bfloat16_has_a_row_where_the_processor_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

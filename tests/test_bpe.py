@@ -43,6 +43,7 @@ def test_fast_trainer_learns_what_the_naive_one_learns(text: str, pattern: str) 
             learn(text, len(expected) + 1, pattern)
 
 
+@pytest.mark.slow
 def test_fast_trainer_learns_what_the_naive_one_learns_from_real_text(corpus: str) -> None:
     text = corpus[100_000:110_000]
     assert learn(text, 256 + 60) == learn_naively(text, 256 + 60, GPT2_PATTERN)

@@ -55,6 +55,7 @@ class TestWhatIsShipped:
         shown = re.sub(r"^ {4}", "", CARD, flags=re.MULTILINE)
         assert written.splitlines()[0] in shown
 
+    @pytest.mark.slow
     def test_it_is_about_as_good_as_the_card_says(self) -> None:
         """Over a twentieth of the validation part."""
         model, tokenizer = from_pretrained("shakespeare")

@@ -168,6 +168,7 @@ class TestSamplers:
 class TestChoice:
     LOGITS = torch.tensor([0.5, -1.0, 3.0, 2.5, -7.0, 0.4, 1.0, 2.0, 1.5, -0.5, 0.0])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("settings", "rule"),
         [

@@ -179,6 +179,7 @@ class TestSpeculative:
 
     CASES = (st.integers(0, 99), st.integers(1, 7), st.integers(1, 40), st.integers(0, 12))
 
+    @pytest.mark.slow
     @given(*CASES)
     @settings(deadline=None, max_examples=15)
     def test_greedy_text_is_that_of_the_model_alone(

@@ -87,12 +87,14 @@ def test_training_asks_for_what_it_needs() -> None:
 # Encoding
 
 
+@pytest.mark.slow
 def test_ids_are_tiktokens_on_the_corpus(
     tokenizer: BPETokenizer, reference: tiktoken.Encoding, corpus: str
 ) -> None:
     assert tokenizer.encode(corpus) == reference.encode_ordinary(corpus)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=1_000)
 @given(text=AWKWARD)
 def test_ids_are_tiktokens_on_any_text(
@@ -201,6 +203,7 @@ def test_gpt2s_vocabulary_from_files(gpt2: BPETokenizer, tmp_path: Path) -> None
         BPETokenizer.gpt2(paths[0])
 
 
+@pytest.mark.slow
 def test_gpt2s_ids_are_tiktokens(
     gpt2: BPETokenizer, gpt2_reference: tiktoken.Encoding, corpus: str
 ) -> None:
@@ -208,6 +211,7 @@ def test_gpt2s_ids_are_tiktokens(
         assert gpt2.encode(some) == gpt2_reference.encode_ordinary(some)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=500)
 @given(text=AWKWARD)
 def test_gpt2s_ids_are_tiktokens_on_any_text(

@@ -32,6 +32,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads Linux's /proc")
 def test_the_largest_gpt2_takes_no_memory() -> None:
     """Its weights alone would be 6.2 GB; a torch that does nothing is below 1 GB."""
@@ -51,6 +52,7 @@ def test_the_largest_gpt2_takes_no_memory() -> None:
         assert number in done.stdout
 
 
+@pytest.mark.slow
 def test_as_a_module() -> None:
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "mini_gpt", "info", "gpt2"]

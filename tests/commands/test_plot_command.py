@@ -10,6 +10,7 @@ from mini_gpt.commands.cli import main
 from training_command import complaint, metrics, quick_run, write_corpus
 
 
+@pytest.mark.slow
 def test_runs_are_compared_in_one_picture(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -64,6 +64,7 @@ class TestTrain:
         assert model.config.width == 12
         assert tokenizer.vocab_size == model.config.vocab_size == len(set(TEXT))
 
+    @pytest.mark.slow
     def test_samples_along_the_way_are_text(self, corpus: Path, tmp_path: Path) -> None:
         """They once were the description of an object."""
         out = quick_run(corpus, tmp_path / "run", "--sample-every", "3")
@@ -96,6 +97,7 @@ class TestTrain:
         assert final["bits_per_byte"] == pytest.approx(bits, rel=1e-5)
         assert f"{final['validation_loss']:.4f} nats per token" in said
 
+    @pytest.mark.slow
     def test_a_run_with_learned_tokens_goes_on(self, corpus: Path, tmp_path: Path) -> None:
         options = ["--tokenizer", "bpe", "--vocab-size", "270"]
         out = quick_run(corpus, tmp_path / "run", *options)
@@ -104,6 +106,7 @@ class TestTrain:
         after = from_pretrained(out / "checkpoint")[0].state_dict()
         assert all(torch.equal(before[name], after[name]) for name in before)
 
+    @pytest.mark.slow
     def test_the_same_seed_gives_the_same_weights(
         self, corpus: Path, run: Path, tmp_path: Path
     ) -> None:
@@ -119,6 +122,7 @@ class TestTrain:
         loss = evaluate(model, validation, context_length=model.config.context_length)
         assert loss == pytest.approx(metrics(run)[-1]["validation_loss"], rel=1e-5)
 
+    @pytest.mark.slow
     def test_checkpoints_are_kept_as_often_and_as_long_as_asked(
         self, corpus: Path, tmp_path: Path
     ) -> None:
@@ -155,6 +159,7 @@ class TestShape:
 
 
 class TestSettings:
+    @pytest.mark.slow
     def test_a_run_is_resumed_with_its_settings(
         self, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -181,11 +186,13 @@ class TestSettings:
         assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
         assert (whole / "settings.toml").read_text() == (paused / "settings.toml").read_text()
 
+    @pytest.mark.slow
     def test_a_resumed_run_may_be_prolonged(self, run: Path) -> None:
         assert main(["train", f"--resume={run}", "--steps", "9"]) == 0
         assert [entry.get("step") for entry in metrics(run)] == [3, 6, 9, None]
         assert "steps = 9\n" in (run / "settings.toml").read_text()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["toml", "yaml"])
     def test_settings_come_from_a_file_and_options_go_before_it(
         self, kind: str, corpus: Path, tmp_path: Path
@@ -208,6 +215,7 @@ class TestSettings:
         assert main(["train", "--config", str(out / "settings.toml"), "--out", str(again)]) == 0
         assert read_settings(again / "settings.toml") == kept
 
+    @pytest.mark.slow
     def test_what_is_not_set_is_not_set_again(self, corpus: Path, tmp_path: Path) -> None:
         """TOML cannot say None; a run's settings come back whole all the same."""
         out = quick_run(corpus, tmp_path / "run", "--decay-steps", "None")

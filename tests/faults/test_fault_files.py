@@ -61,6 +61,7 @@ def kills(folder: Path, every: int, swap: int, *savings: str) -> int:
 class TestAKillWhileSaving:
     """It left the old folder under a hidden name and nothing in its place, and fragments."""
 
+    @pytest.mark.slow
     def test_leaves_the_old_or_the_new(self, swap: int, tmp_path: Path) -> None:
         assert kills(tmp_path, 61, swap, "checkpoint", "export", "tokens", "tokenizer") >= 10
 
@@ -375,6 +376,7 @@ class TestNamesThatAreNotUTF8:
         assert from_pretrained(unnameable("model"))[0].config == tiny_gpt().config
         assert names(unnameable("").parent) == [os.fsdecode(b"\xffmodel")]
 
+    @pytest.mark.slow
     def test_the_command_line(self, unnameable: Callable[[str], Path]) -> None:
         save_pretrained(tiny_gpt(), LETTERS, unnameable("model"))
         unnameable("prompt").write_text("ab")
@@ -395,6 +397,7 @@ class TestNamesThatAreNotUTF8:
         assert main(["plot", *map(str, runs), "--out", str(unnameable("losses.png"))]) == 0
         assert unnameable("losses.png").read_bytes().startswith(b"\x89PNG")
 
+    @pytest.mark.slow
     def test_a_run(self, unnameable: Callable[[str], Path]) -> None:
         unnameable("a.txt").write_text("to be or not to be\n" * 200)
         out, size = str(unnameable("run")), "--layers 1 --heads 1 --width 8 --context-length 8"

@@ -56,6 +56,7 @@ def assert_same_logits(folder: Path, **options: Any) -> GPT:
 class TestOthersCheckpoints:
     """Number 22: equal logits, or the reason why not."""
 
+    @pytest.mark.slow
     @settings(
         deadline=None,
         max_examples=15,

@@ -47,6 +47,7 @@ def zero(path: Path, place: int, length: int) -> None:
 class TestDamage:
     """Row 9: bits that flip and bytes that are zeroed never give other numbers."""
 
+    @pytest.mark.slow
     @settings(
         deadline=None,
         max_examples=150,
@@ -155,6 +156,7 @@ ODD = [None, 1.0, 2.5, -1, 0, True, "", "2", "x" * 10**6, [], [[]], {}, 1e308, f
 class TestDamagedConfigurations:
     """Number 19 and rows 11 and 16: one ValueError with file and field, soon, and short."""
 
+    @pytest.mark.slow
     @settings(
         deadline=5000,
         max_examples=150,
@@ -176,6 +178,7 @@ class TestDamagedConfigurations:
         assert str(folder) in message
         assert len(message) < 1500
 
+    @pytest.mark.slow
     def test_the_field_is_named(self, ours: Path, tmp_path: Path) -> None:
         """In a process of its own: the tests' checks of annotations have other words."""
         for field in OURS:

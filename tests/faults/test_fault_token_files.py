@@ -95,6 +95,7 @@ except OSError as fault:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name != "posix", reason="Windows does not cut short what is mapped")
 def test_a_file_that_is_cut_short_in_use_is_an_error(tmp_path: Path) -> None:
     """It was the end of the process, by SIGBUS."""

@@ -310,6 +310,7 @@ def test_a_pattern_that_backtracks_hung(pattern: str) -> None:
     assert time.monotonic() - start < 30
 
 
+@pytest.mark.slow
 def test_a_pattern_that_backtracks_is_named() -> None:
     with pytest.raises(ValueError, match=r"\(\?:a\|a\)\+b.* does not finish a text of 41"):
         count_pretokens("a" * 41, r"(?:a|a)+b|[\s\S]")

@@ -95,6 +95,7 @@ class TestBytePairs:
             assert auto(text)["input_ids"] == ours.encode(text, allowed_special=special)
             assert auto(text, split_special_tokens=True)["input_ids"] == ours.encode(text)
 
+    @pytest.mark.slow
     def test_merges_can_be_recovered(self) -> None:
         small = BPETokenizer(learn("aaaa aaaa", 258, SPACES))
         assert merges_of(small) == [(b"a", b"a"), (b"aa", b"aa")]

@@ -118,6 +118,7 @@ class TestHub:
         torch.testing.assert_close(model(ids), peer(ids).logits, atol=1e-5, rtol=1e-5)
         assert asked == ["somebody/gpt2-tiny"]
 
+    @pytest.mark.slow
     def test_offline_and_not_cached(self, tmp_path: Path) -> None:
         """The real library, told to stay offline, with an empty cache."""
         code = "from mini_gpt import from_pretrained; from_pretrained('nobody/no-model')"

@@ -10,6 +10,7 @@ from mini_gpt.support.pretokenization import compile_pattern, pretokenize
 from mini_gpt.tokenizer import GPT2_PATTERN
 
 
+@pytest.mark.slow
 def test_pretokens_are_the_whole_text() -> None:
     corpus = load_corpus()
     assert "".join(pretokenize(corpus, compile_pattern(GPT2_PATTERN))) == corpus
