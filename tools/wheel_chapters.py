@@ -5,7 +5,8 @@
 
 The wheel is built from the working tree and goes with `[notebooks]`, nbval and pytest into
 `build/wheel-venv`, an environment of its own: what the package forgets to declare or to ship is
-missing there. Stored outputs must match (nbval, strict).
+missing there. Stored outputs must match (nbval, strict), and no chapter may take more memory than
+its cost line says.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ def run_chapters(python: Path, notebooks: list[Path]) -> int:
         outside = Path(folder).resolve()
         for notebook in notebooks:
             shutil.copy(notebook, outside)
+        shutil.copy(ROOT / "tools" / "chapter_memory.py", outside)
         # No settings of whoever runs this: a backend, a start-up file, another mini_gpt.
         private = "PYTHONPATH", "PYTHONSTARTUP", "MPLBACKEND", "IPYTHONDIR", "JUPYTER_CONFIG_DIR"
         variables = {name: value for name, value in os.environ.items() if name not in private}
@@ -70,6 +72,7 @@ def run_chapters(python: Path, notebooks: list[Path]) -> int:
         if python.parent.parent not in Path(imported.strip()).parents:
             raise SystemExit(f"tested the wrong package: {imported}")
         options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "--durations=10"]
+        options += ["-p", "chapter_memory"]
         return subprocess.call([python, "-m", "pytest", *options], cwd=outside, env=variables)
 
 
