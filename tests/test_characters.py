@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -103,6 +104,44 @@ def unfold(folded: str, mark: str) -> str:
     return first + "".join(part[0].upper() + part[1:] for part in others)
 
 
+def utf8(code_point: int) -> list[int]:
+    return list(chr(code_point).encode())
+
+
+def utf8_with_borders_off_by_one(code_point: int) -> list[int]:
+    return utf8(code_point) if code_point not in (128, 2_048, 65_536) else [0xC0, 0x80]
+
+
+class Words:
+    def __init__(self, text: str, size: int) -> None:
+        common = Counter(re.findall(r"\w+|\W", text)).most_common(size - 1)
+        self.parts = ["\ufffd", *(part for part, _ in common)]
+
+    def encode(self, text: str) -> list[int]:
+        parts = re.findall(r"\w+|\W", text)
+        return [self.parts.index(part) if part in self.parts else 0 for part in parts]
+
+    def decode(self, ids: list[int]) -> str:
+        return "".join(self.parts[id] for id in ids)
+
+
+class OneTooMany(Words):
+    def __init__(self, text: str, size: int) -> None:
+        super().__init__(text, size + 1)
+
+
+class Sorted(Words):
+    def __init__(self, text: str, size: int) -> None:
+        super().__init__(text, size)
+        self.parts = sorted(self.parts[1:], reverse=True)[: size - 1]
+        self.parts.insert(0, "\ufffd")
+
+
+class Forgetful(Words):
+    def decode(self, ids: list[int]) -> str:
+        return super().decode([id for id in ids if id])
+
+
 @pytest.mark.parametrize(
     ("check", "wrong", "right"),
     [
@@ -128,6 +167,16 @@ def unfold(folded: str, mark: str) -> str:
             ],
             (fold, unfold),
         ),
+        (
+            checks.characters.utf8,
+            [
+                lambda code_point: [code_point],
+                lambda code_point: list(chr(code_point).encode("utf-16-be")),
+                utf8_with_borders_off_by_one,
+            ],
+            (utf8,),
+        ),
+        (checks.characters.words, [OneTooMany, Sorted, Forgetful], (Words,)),
     ],
 )
 def test_exercise_checks(

@@ -156,3 +156,232 @@ def token_row(
                 fontsize=9.5,
             )
             left += 1
+
+
+def count_table(
+    axes: Axes, counts: Shaped[Tensor, "rows columns"], labels: Sequence[str]
+) -> None:
+    """Draw a large table of counts as a heat map, its numbers in small print.
+
+    Args:
+        axes: The matplotlib axes to draw on, about a third of an inch for each cell.
+        counts: How often the row's label was followed by the column's. Counts are
+            written in thousands; those below 500 are left empty.
+        labels: One label for each row, and for the column of the same place.
+    """
+    thousands = counts.float().cpu().numpy() / 1000
+    image = axes.imshow(thousands**0.5, cmap="Blues")
+    for (row, column), value in ndenumerate(thousands):
+        if value >= 0.5:
+            color = "white" if image.norm(value**0.5) > 0.55 else BLACK
+            place = {"ha": "center", "va": "center", "fontsize": 7}
+            axes.text(column, row, f"{value:.0f}", color=color, **place)
+    axes.set_xticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    axes.set(ylabel="this character ...", title="... is followed by this one")
+
+
+def seed_dots(
+    axes: Axes,
+    series: dict[str, Shaped[Tensor, "seeds columns"]],
+    columns: Sequence[str],
+) -> None:
+    """Draw one dot for each seed: a marker and a color for each series, side by side.
+
+    Args:
+        series: What to draw, by the name in the legend.
+        columns: A label for each column of the tensors.
+    """
+    for place, (name, values) in enumerate(series.items()):
+        seeds, count = values.shape
+        shift = 0.18 * (place - (len(series) - 1) / 2)
+        axes.plot(
+            [column + shift for column in range(count) for _ in range(seeds)],
+            values.detach().T.flatten().tolist(),
+            "o^sDvP"[place % 6],
+            color=PALETTE[place % len(PALETTE)],
+            markersize=5,
+            alpha=0.8,
+            label=name,
+        )
+    axes.set_xticks(range(len(columns)), columns)
+
+
+def bars(labels: Sequence[str], values: Sequence[float], *, ylabel: str) -> None:
+    """Show a row of bars, each with its label below: characters, words or numbers."""
+    import matplotlib.pyplot as plt
+
+    shown = [label.replace(" ", "␣").replace("\n", "⏎") for label in labels]
+    figure, axes = plt.subplots(figsize=(6.4, 2.8))
+    places = range(len(shown))
+    axes.bar(places, values, color=SKY, edgecolor=BLACK, linewidth=0.5)
+    axes.set_xticks(places, shown, family="DejaVu Sans Mono", fontsize=8)
+    axes.set(ylabel=ylabel, xlim=(-0.7, len(shown) - 0.3))
+    figure.tight_layout()
+    plt.show()
+
+
+def curve(x: Sequence[float], y: Sequence[float], *, xlabel: str, ylabel: str) -> None:
+    """Show one curve through points that are marked."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 2.8))
+    axes.plot(x, y, "o-", color=BLUE, markersize=4)
+    axes.set(xlabel=xlabel, ylabel=ylabel)
+    figure.tight_layout()
+    plt.show()
+
+
+def token_rows(*rows: Sequence[str], newest: Sequence[str] = ()) -> None:
+    """Show the same text cut into tokens in several ways, a row for each way.
+
+    Args:
+        newest: For each row, the token that is set off from the others; without it
+            neighbors have different colors.
+    """
+    import matplotlib.pyplot as plt
+
+    length = sum(map(len, rows[0]))
+    width = min(6.4, 0.4 + 0.165 * length)
+    figure, axes = plt.subplots(figsize=(width, 0.1 + 0.42 * len(rows)))
+    for number, parts in enumerate(rows):
+        bright: set[int] = set()
+        if newest:
+            same = {place for place, part in enumerate(parts) if part == newest[number]}
+            bright = same or {-1}
+        token_row(axes, parts, -number, bright=bright)
+    axes.set(xlim=(0, length), ylim=(0.5 - len(rows), 0.5))
+    axes.axis("off")
+    figure.tight_layout(pad=0.3)
+    plt.show()
+
+
+def heatmaps(
+    panels: dict[str, Tensor],
+    rows: list[str],
+    columns: list[list[str]],
+    *,
+    width: float,
+    height: float,
+    digits: int | None = 2,
+    across: int | None = None,
+    own_scale: bool = False,
+    **imshow: Any,
+) -> None:
+    """Draw matrices side by side, each under its name.
+
+    Args:
+        panels: The matrices; minus infinity is left uncolored and written as such.
+        rows: A label for each row, the same for all.
+        columns: Labels of the columns, for each matrix or once for all.
+        width: Width of the figure, in inches.
+        height: Height of the figure, in inches.
+        digits: Decimals of the numbers in the cells.
+        across: Matrices beside each other; by default all of them.
+        own_scale: Whether each has its own scale of colors, and not one for all.
+        **imshow: Passed on to `Axes.imshow`.
+    """
+    import matplotlib.pyplot as plt
+
+    each = columns * len(panels) if len(columns) == 1 else columns
+    if not own_scale:
+        finite = [matrix[matrix.isfinite()] for matrix in panels.values()]
+        imshow.setdefault("vmin", min(numbers.min().item() for numbers in finite))
+        imshow.setdefault("vmax", max(numbers.max().item() for numbers in finite))
+    across = across or len(panels)
+    grid = plt.subplots(
+        -(-len(panels) // across),
+        across,
+        figsize=(width, height),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )[1]
+    for axes, names, (title, matrix) in zip(
+        grid.flat, each, panels.items(), strict=True
+    ):
+        shown = matrix.masked_fill(matrix == -float("inf"), float("nan"))
+        heatmap(
+            axes, shown, rows=rows, columns=names, title=title, digits=digits, **imshow
+        )
+        for text in axes.texts:
+            if text.get_text() == "nan":
+                text.set(text="−∞", color=BLACK)
+        if max(map(len, names)) > 5:
+            axes.tick_params(axis="x", rotation=60)
+
+
+MARKERS = "osD^v"  # lines are told apart by marker and dash as well as by color
+
+
+def curves(x: Sequence[float], lines: dict[str, Sequence[float]], **axes: Any) -> None:
+    """Draw lines over one x, each with its own marker and a legend.
+
+    Args:
+        x: Where the points stand.
+        lines: Heights of the points, by the name of the line.
+        **axes: Passed on to `Axes.set`; `xticks` without minor ticks.
+    """
+    import matplotlib.pyplot as plt
+
+    _, panel = plt.subplots(figsize=(5.4, 2.7), layout="constrained")
+    for (name, y), marker in zip(lines.items(), MARKERS, strict=False):
+        panel.plot(x, y, marker=marker, label=name)
+    ticks = axes.pop("xticks", None)
+    panel.set(**axes)
+    if ticks is not None:
+        panel.minorticks_off()
+        panel.set_xticks(ticks, [str(tick) for tick in ticks])
+    panel.legend()
+
+
+def histograms(
+    samples: dict[str, Tensor], *, xlabel: str, bounds: tuple[float, float]
+) -> None:
+    """Draw how often each value occurs, one line a sample, on one axis.
+
+    Args:
+        samples: The values, by the name of the sample.
+        xlabel: What the values are.
+        bounds: Ends of the axis; values beyond them are left out.
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=(5.4, 2.7), layout="constrained")
+    low, high = bounds
+    for name, values in samples.items():
+        counts = values.detach().float().histc(120, low, high)
+        step = (high - low) / 120
+        middles = [low + (place + 0.5) * step for place in range(120)]
+        axes.plot(middles, (counts / values.numel() / step).tolist(), label=name)
+    axes.set(xlabel=xlabel, ylabel="density", ylim=(0, None))
+    axes.legend()
+
+
+def side_by_side(
+    x: Sequence[float], panels: dict[str, dict[str, list[float]]], xlabel: str
+) -> None:
+    """Draw groups of lines in panels side by side, with logarithmic axes.
+
+    Args:
+        x: Where the points stand.
+        panels: For each title its lines, by name; equal names look alike.
+        xlabel: What x is.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, grid = plt.subplots(
+        1, len(panels), figsize=(6.4, 3.4), layout="constrained"
+    )
+    for axes, (title, lines) in zip(grid, panels.items(), strict=True):
+        for (name, y), marker in zip(lines.items(), MARKERS, strict=False):
+            axes.plot(x, y, marker=marker, label=name)
+        axes.set(xscale="log", yscale="log", title=title, xlabel=xlabel)
+        axes.minorticks_off()
+        axes.set_xticks(x, [str(place) for place in x], rotation=45)
+    handles = max(
+        (axes.get_legend_handles_labels() for axes in grid), key=lambda p: len(p[0])
+    )
+    figure.legend(*handles, loc="outside lower center", ncols=len(handles[0]))
