@@ -6,15 +6,17 @@ import copy
 import pickle
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+import regex
 import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mini_gpt import checks
+from mini_gpt.bpe import byte_pair_encode
 from mini_gpt.characters import Tokenizer
 from mini_gpt.support.corpus import load_corpus
 from mini_gpt.support.downloads import gpt2_vocabulary_files
@@ -362,32 +364,74 @@ def test_it_keeps_the_protocol() -> None:
 # The exercises' checks
 
 
+def encode_with(pattern: str, text: str, ids: dict[bytes, int]) -> list[int]:
+    parts = regex.findall(pattern, text)
+    return [id for part in parts for id in byte_pair_encode(part.encode(), ids)]
+
+
+def longest_match(text: str, ids: dict[bytes, int]) -> list[int]:
+    encoded = []
+    for part in (part.encode() for part in regex.findall(GPT2_PATTERN, text)):
+        start = 0
+        while start < len(part):
+            end = max(e for e in range(start + 1, len(part) + 1) if part[start:e] in ids)
+            encoded.append(ids[part[start:end]])
+            start = end
+    return encoded
+
+
+def train_on(paths: Iterable[Path], vocab_size: int) -> BPETokenizer:
+    texts = [path.read_text(encoding="utf-8", errors="replace") for path in paths]
+    return BPETokenizer.train("\n\n".join(texts), vocab_size)
+
+
 @pytest.mark.parametrize(
     ("check", "wrong", "right"),
     [
         (
-            checks.tokenizer.fertility,
+            checks.tokenizer.cuts_inside,
             [
                 lambda *_: None,
-                lambda tokenizer, text: len(text) / len(text.split()) + 1,
-                lambda tokenizer, text: len(tokenizer.encode(text)) / len(text.split(" ")),
-                lambda tokenizer, text: len(text.split()) / len(tokenizer.encode(text)),
-                lambda tokenizer, text: len(text) / len(text.split()),
+                lambda pattern, word: len(regex.findall(pattern, word)),
+                lambda pattern, word: len(word) - 1,
+                lambda pattern, word: len(regex.findall(GPT2_PATTERN, word)) - 1,
             ],
-            lambda tokenizer, text: len(tokenizer.encode(text)) / len(text.split()),
+            lambda pattern, word: len(regex.findall(pattern, word)) - 1,
         ),
         (
-            checks.tokenizer.digits_by_threes,
+            checks.tokenizer.digits_from_the_right,
             [
                 ...,
                 "(",
                 r".",
                 GPT2_PATTERN,
-                GPT2_PATTERN.replace(r" ?\p{N}+", r" ?\p{N}{1,3}"),
-                GPT2_PATTERN.replace(r" ?\p{N}+", r"\p{N}"),
-                GPT2_PATTERN.replace(r" ?\p{N}+", r"[0-9]{1,3}"),
+                GPT2_PATTERN.replace(r" ?\p{N}+", r"\p{N}{1,3}"),
+                GPT2_PATTERN.replace(r" ?\p{N}+", r" ?\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"),
+                GPT2_PATTERN.replace(r" ?\p{N}+", r"[0-9]{1,3}(?=(?:[0-9]{3})*(?![0-9]))"),
             ],
-            GPT2_PATTERN.replace(r" ?\p{N}+", r"\p{N}{1,3}"),
+            GPT2_PATTERN.replace(r" ?\p{N}+", r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"),
+        ),
+        (
+            checks.tokenizer.my_encode,
+            [
+                lambda *_: None,
+                lambda text, ids: list(text.encode()),
+                longest_match,
+                lambda text, ids: encode_with(r"(?s).+", text, ids),
+            ],
+            lambda text, ids: encode_with(GPT2_PATTERN, text, ids),
+        ),
+        (
+            checks.tokenizer.train_on_folder,
+            [
+                lambda *_: None,
+                lambda folder, size: train_on(folder.glob("*.txt"), size),
+                lambda folder, size: train_on(folder.rglob("*.txt"), size + 1),
+                lambda folder, size: train_on(
+                    (path for path in folder.rglob("*") if path.is_file()), size
+                ),
+            ],
+            lambda folder, size: train_on(folder.rglob("*.txt"), size),
         ),
     ],
 )
