@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -335,7 +336,8 @@ class TestExercises:
         checks.attention.scaling_mean(lambda width: 8 * right(width) / width**0.5)
         checks.attention.scaling_mean(right)
         nothing, one, fixed, solution = capsys.readouterr().out.splitlines()
-        assert nothing.startswith("not yet: for head width 64 expected 0.125, got None")
+        assert nothing.startswith("not yet: for head width 64 expected 'a float', got 'nothing'")
+        assert "0.125" not in nothing
         assert one.startswith("not yet: for head width 64")
         assert fixed.startswith("not yet: for head width 16")
         assert solution.startswith("correct: ")
@@ -354,4 +356,66 @@ class TestExercises:
         assert one_more.startswith("not yet: for 5 queries, 5 keys, window 2")
         assert "True and False, not numbers" in numbers
         assert top_left.startswith("not yet: for 2 queries, 5 keys, window 3")
+        assert solution.startswith("correct: ")
+
+    def test_find_the_verb(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def maps(size: float, feature: int = 2) -> tuple[Tensor, Tensor]:
+            query_map, key_map = torch.zeros(2, 1, 6)
+            query_map[0, 5], key_map[0, feature] = size, 1.0
+            return query_map, key_map
+
+        check = checks.attention.find_the_verb
+        check(lambda: None)
+        check(lambda: (torch.zeros(1, 5), torch.zeros(1, 5)))
+        check(lambda: maps(4, feature=0))
+        check(lambda: maps(3.5))
+        check(lambda: maps(3.7))
+        nothing, shapes, name, small, solution = capsys.readouterr().out.splitlines()
+        assert "return a pair" in nothing
+        assert "six columns" in shapes
+        assert name.startswith("not yet: for she, the place with the largest weight expected 1")
+        assert "the weight is 0.89" in small
+        assert solution.startswith("correct: ")
+
+    def test_softmax_backward(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def right(weights: Tensor, upstream: Tensor) -> Tensor:
+            return weights * (upstream - (weights * upstream).sum(dim=-1, keepdim=True))
+
+        check = checks.attention.softmax_backward
+        check(lambda weights, upstream: None)
+        check(lambda weights, upstream: weights * (1 - weights) * upstream)
+        check(lambda weights, upstream: weights * (upstream - (weights * upstream).sum()))
+        check(right)
+        nothing, own_only, all_axes, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for weights of shape (6,)")
+        assert own_only.startswith("not yet: for weights of shape (6,)")
+        assert all_axes.startswith("not yet: for weights of shape (2, 3, 5, 4)")
+        assert solution.startswith("correct: ")
+
+    def test_one_pass(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def naive(query: Tensor, pairs: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+            total: Tensor | float = 0.0
+            mixed: Tensor | float = 0.0
+            for key, value in pairs:
+                weight = (query @ key / math.sqrt(len(query))).exp()
+                total, mixed = total + weight, mixed + weight * value
+            return mixed / total
+
+        def running(query: Tensor, pairs: Iterator[tuple[Tensor, Tensor]]) -> Tensor:
+            greatest, total, mixed = torch.tensor(-math.inf), 0.0, 0.0
+            for key, value in pairs:
+                score = query @ key / math.sqrt(len(query))
+                higher = torch.maximum(greatest, score)
+                shrink, weight = (greatest - higher).exp(), (score - higher).exp()
+                total, mixed = total * shrink + weight, mixed * shrink + weight * value
+                greatest = higher
+            return mixed / total
+
+        checks.attention.one_pass(lambda query, pairs: None)
+        checks.attention.one_pass(naive)
+        checks.attention.one_pass(running)
+        nothing, overflows, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for 1 pair, scores up to")
+        assert overflows.startswith("not yet: for 7 pairs, scores up to")
+        assert "differences to the greatest score" in overflows
         assert solution.startswith("correct: ")
