@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test quick lint wheel book pytest export notebooks gpu bench pretrain constraints clean distclean
+TARGETS := demo test quick lint wheel book pytest export notebooks readers gpu bench pretrain constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -21,6 +21,7 @@ book: ## render the book into build/book
 pytest: ## run the tests proper, slow ones too: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
+readers: ## write the notebooks that readers open outside the site
 gpu: ## run the tests that need CUDA, write build/gpu.json
 bench: ## time training against other packages
 pretrain: ## train the model that comes with the package

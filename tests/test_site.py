@@ -10,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import book_cover
 import book_repository
 import chapters as toc
 import exported_cells as extension
+import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
@@ -133,7 +135,8 @@ def small_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "book" / "references.bib", source / "book")
     for folder in ("tools", "mini_gpt"):
         (source / folder).mkdir()
-    shutil.copy(ROOT / "tools" / "chapters.py", source / "tools")
+    for name in ("chapters.py", "reader_notebooks.py"):
+        shutil.copy(ROOT / "tools" / name, source / "tools")
     (source / "_toc.yml").write_text(SMALL_CONTENTS, encoding="utf-8")
     (source / "book" / "index.md").write_text(SMALL_INDEX, encoding="utf-8")
     (source / "mini_gpt" / "part.py").write_text(SMALL_MODULE, encoding="utf-8")
@@ -294,6 +297,28 @@ class TestRepository:
         configured = "https://github.com/OWNER/mini-gpt/"
         assert book_repository.address(configured, "main", environment) == expected
 
+    @pytest.mark.parametrize(
+        ("remote", "expected"),
+        [
+            ("https://github.com/me/mine.git", "https://github.com/me/mine"),
+            ("git@github.com:me/my.own-book.git", "https://github.com/me/my.own-book"),
+            ("ssh://git@github.com/me/mine", "https://github.com/me/mine"),
+            ("https://git.example/me/mine.git", None),
+            ("/srv/mirror/mine", None),
+            (None, None),
+        ],
+    )
+    def test_a_checkout_knows_where_it_came_from(
+        self, tmp_path: Path, remote: str | None, expected: str | None
+    ) -> None:
+        if remote is not None:
+            subprocess.run(["git", "init", "-q", tmp_path], check=True)
+            command = ["git", "-C", tmp_path, "remote", "add", "origin", remote]
+            subprocess.run(command, check=True)
+        else:
+            tmp_path /= "nowhere"
+        assert book_repository.github_remote(tmp_path) == expected
+
     @pytest.mark.parametrize("wrong", ["me", "me/", "https://github.com/me/mine"])
     def test_a_malformed_repository_is_refused(self, wrong: str) -> None:
         with pytest.raises(ValueError, match="owner/name"):
@@ -303,16 +328,27 @@ class TestRepository:
     def test_a_fork_gets_its_own_links(self, fork: Built) -> None:
         chapter = str(soup("book/07_part", fork))
         colab = "https://colab.research.google.com/github/somebody/fork/blob/draft"
-        assert f'"{colab}/book/07_part.ipynb"' in chapter
+        assert f'"{colab.replace("draft", "notebooks")}/07_part.ipynb"' in chapter
         assert '"https://github.com/somebody/fork"' in chapter
         assert "OWNER" not in chapter
         words = soup("book/index", fork).select_one("article pre").get_text()
         assert words == "git clone https://github.com/somebody/fork --branch draft\n"
 
+    @pytest.mark.slow
+    def test_the_download_is_the_readers_edition(self, fork: Built) -> None:
+        page = soup("book/07_part", fork)
+        (link,) = {a["href"] for a in page.select("a[href$='.ipynb']") if "_sources" in a["href"]}
+        downloaded = (fork.site / "book" / link).resolve()
+        sources = [cell.source for cell in nbformat.read(downloaded, as_version=4).cells]
+        assert not any(source.startswith("#|") for source in sources)
+        assert "# This cell is part of mini_gpt.part.\ndef double(x):\n    return 2 * x" in sources
+        assert downloaded.with_stem("07_part_solutions").is_file()
+
     def test_the_address_stands_in_one_place(self) -> None:
         assert CONFIG["repository"]["url"] == "https://github.com/OWNER/mini-gpt"
         for path in (ROOT / "book").rglob("*"):
-            if path.suffix in {".md", ".py", ".css", ".js", ".ipynb"}:
+            text = path.suffix in {".md", ".py", ".css", ".js", ".ipynb"}
+            if text and path.name != "book_repository.py":  # which knows that it names nobody
                 assert "OWNER" not in path.read_text(encoding="utf-8"), path
 
 
@@ -384,7 +420,7 @@ class TestSite:
     def test_chapter_opens_on_colab(self, chapter: Chapter) -> None:
         github = URL.removeprefix("https://github.com/")
         address = (
-            f"https://colab.research.google.com/github/{github}/blob/{BRANCH}/{chapter.page}.ipynb"
+            f"https://colab.research.google.com/github/{github}/blob/notebooks/{chapter.name}.ipynb"
         )
         links = {link["href"] for link in soup(chapter.page).select("a[href*='colab']")}
         assert links == {address}

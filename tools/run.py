@@ -102,6 +102,12 @@ def notebooks(*arguments: str) -> int:
     return call(environment.prepare("test"), "tools/notebooks.py", *arguments)
 
 
+def readers(*arguments: str) -> int:
+    """Write the notebooks that readers open outside the site into build/notebooks."""
+    python = environment.prepare("test")
+    return call(python, "tools/reader_notebooks.py", "build/notebooks", *arguments)
+
+
 def gpu(*arguments: str) -> int:
     """The tests that need CUDA; what they measure goes to build/gpu.json."""
     options = ["-m", "gpu", "-rs", "tests/gpu"]
@@ -159,7 +165,7 @@ def call(*command: str | Path) -> int:
 
 
 FUNCTIONS = (
-    *(demo, test, quick, lint, wheel, book, pytest, export, notebooks),
+    *(demo, test, quick, lint, wheel, book, pytest, export, notebooks, readers),
     *(gpu, bench, pretrain, constraints, clean, distclean),
 )
 JOBS: dict[str, Callable[..., int]] = {function.__name__: function for function in FUNCTIONS}

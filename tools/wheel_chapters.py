@@ -1,12 +1,12 @@
-"""Run the chapters as on Colab: copies outside the checkout, the wheel installed.
+"""Run the chapters as readers get them: outside the checkout, the wheel installed.
 
     python tools/wheel_chapters.py              every chapter
     python tools/wheel_chapters.py attention    some of them, by stem (or 09_attention)
 
 The wheel is built from the working tree and goes with `[notebooks]`, nbval and pytest into
 `build/wheel-venv`, an environment of its own: what the package forgets to declare or to ship is
-missing there. Stored outputs must match (nbval, strict), and no chapter may take more memory than
-its cost line says.
+missing there. What runs is the readers' edition with its solutions. Stored outputs must match
+(nbval, strict), and no chapter may take more memory than its cost line says.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import nbformat
+
 import environment
-from chapters import chapters
+from chapters import Chapter, chapters
+from reader_notebooks import Converter, Edition, repository
 
 ROOT = environment.ROOT
 
@@ -53,12 +56,14 @@ def install_wheel(wheel: Path) -> Path:
     return python
 
 
-def run_chapters(python: Path, notebooks: list[Path]) -> int:
-    """Run nbval over copies of the chapters; returns pytest's exit status."""
+def run_chapters(python: Path, wanted: list[Chapter]) -> int:
+    """Run nbval over the readers' editions of chapters; returns pytest's exit status."""
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder).resolve()
-        for notebook in notebooks:
-            shutil.copy(notebook, outside)
+        edition = Edition(*repository(), solutions=True)
+        for chapter in wanted:
+            notebook = Converter(chapter, edition).notebook()
+            nbformat.write(notebook, outside / chapter.notebook.name)
         shutil.copy(ROOT / "tools" / "chapter_memory.py", outside)
         # No settings of whoever runs this: a backend, a start-up file, another mini_gpt.
         private = "PYTHONPATH", "PYTHONSTARTUP", "MPLBACKEND", "IPYTHONDIR", "JUPYTER_CONFIG_DIR"
@@ -76,8 +81,8 @@ def run_chapters(python: Path, notebooks: list[Path]) -> int:
         return subprocess.call([python, "-m", "pytest", *options], cwd=outside, env=variables)
 
 
-def chosen(names: list[str]) -> list[Path]:
-    """The notebooks of the chapters with these stems or names; of all, where there are none.
+def chosen(names: list[str]) -> list[Chapter]:
+    """The chapters with these stems or names; all of them, where there are none.
 
     Raises:
         ValueError: if there is no such chapter.
@@ -86,17 +91,17 @@ def chosen(names: list[str]) -> list[Path]:
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"no chapter is called {' or '.join(unknown)}; see _toc.yml")
     wanted = {known[name] for name in names} or set(chapters())
-    return [one.notebook for one in chapters() if one in wanted]
+    return [one for one in chapters() if one in wanted]
 
 
 def main() -> int:
     try:
-        notebooks = chosen(sys.argv[1:])
+        wanted = chosen(sys.argv[1:])
     except ValueError as fault:
         raise SystemExit(f"wheel: {fault}") from None
     with tempfile.TemporaryDirectory() as folder:
         python = install_wheel(build_wheel(Path(folder)))
-    return run_chapters(python, notebooks)
+    return run_chapters(python, wanted)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 `_config.yml` names the address and the branch (`repository.url`, `repository.branch`). Where
 GitHub's runners build the book, the repository that is being built takes their place, so that a
-fork publishes right links without an edit. The theme's buttons, the Colab links, the links of
+fork publishes right links without an edit; elsewhere the checkout's own `origin` does, while
+`_config.yml` names nobody. The theme's buttons, the Colab links, the links of
 exported cells and the words `{{ repository }}` and `{{ branch }}` in Markdown pages all follow
 from here.
 """
@@ -10,12 +11,16 @@ from here.
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 from sphinx.application import Sphinx
 from sphinx.config import Config
 
 BRANCH_PREFIX = "refs/heads/"
+UNNAMED = "/OWNER/"  # what _config.yml says until the project has a home
 
 
 def address(url: str, branch: str, environment: Mapping[str, str]) -> tuple[str, str]:
@@ -48,6 +53,19 @@ def address(url: str, branch: str, environment: Mapping[str, str]) -> tuple[str,
     return url.rstrip("/"), branch
 
 
+def github_remote(folder: Path) -> str | None:
+    """The address of a checkout's `origin`, if it is on GitHub; None where git cannot tell."""
+    command = ["git", "-C", str(folder), "remote", "get-url", "origin"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    match = re.fullmatch(
+        r"(?:https://|git@|ssh://git@)github\.com[/:]([\w.-]+/[\w.-]+)", found.strip()
+    )
+    return f"https://github.com/{match[1].removesuffix('.git')}" if match else None
+
+
 def source_address(config: Config, path: str) -> str:
     """Where a reader sees a file of the repository, `path` counting from its root."""
     return f"{config.book_repository_url}/blob/{config.book_repository_branch}/{path}"
@@ -56,7 +74,10 @@ def source_address(config: Config, path: str) -> str:
 def settle_address(app: Sphinx, config: Config) -> None:
     """Put the address where the theme and the other extensions look for it."""
     options = config.html_theme_options
-    url, branch = address(options["repository_url"], options["repository_branch"], os.environ)
+    url = options["repository_url"]
+    if UNNAMED in url:
+        url = github_remote(Path(app.srcdir)) or url
+    url, branch = address(url, options["repository_branch"], os.environ)
     options.update(repository_url=url, repository_branch=branch, repository_provider="github")
     config.book_repository_url, config.book_repository_branch = url, branch
 
