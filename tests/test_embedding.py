@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -271,15 +272,53 @@ def score(stream: Tensor, narrow: Tensor, widen: Tensor) -> Tensor:
 
 
 class TestExercises:
-    def test_share_saved(self, capsys: pytest.CaptureFixture[str]) -> None:
-        checks.embedding.share_saved(lambda vocab_size, width, other: None)
-        checks.embedding.share_saved(lambda v, w, other: v * w / (v * w + other))
-        checks.embedding.share_saved(lambda v, w, other: v * w / (2 * v * w + other))
-        nothing, of_the_tied, solution = capsys.readouterr().out.splitlines()
-        first = "not yet: for vocab_size 10, width 4 and 20 other parameters expected 0.4, got"
-        assert nothing.startswith(f"{first} None")
-        assert of_the_tied.startswith(f"{first} 0.6667")
+    def test_rows_that_move(self, capsys: pytest.CaptureFixture[str]) -> None:
+        checks.embedding.rows_that_move(lambda ids, vocab_size, tied: None)
+        checks.embedding.rows_that_move(lambda ids, vocab_size, tied: ids)
+        checks.embedding.rows_that_move(lambda ids, vocab_size, tied: sorted(set(ids)))
+        checks.embedding.rows_that_move(lambda ids, vocab_size, tied: list(range(vocab_size)))
+        checks.embedding.rows_that_move(
+            lambda ids, size, tied: list(range(size)) if tied else sorted(set(ids))
+        )
+        nothing, as_read, never_all, always_all, solution = capsys.readouterr().out.splitlines()
+        first = "not yet: for ids [3, 1] and 5 tokens, a table that is only read, expected [1, 3]"
+        for line in (nothing, as_read, always_all):
+            assert line.startswith(first)
+        assert never_all.startswith("not yet: for ids [3, 1] and 5 tokens, a tied table,")
         assert solution.startswith("correct: ")
+
+    @pytest.mark.parametrize(
+        ("fault", "said"),
+        [
+            ({}, "correct: "),
+            ({"rows": 0}, "not yet: for vocab_size 7, width 3 and multiple 4, the parameters"),
+            ({"std": 1.0}, "not yet: for a fresh table expected a standard deviation of 0.02"),
+            ({"cut_reading": False}, "not yet: for vocab_size 7, width 3 and multiple 4, id 7"),
+            ({"cut_scores": False}, "not yet: for vocab_size 7, width 3 and multiple 4, scoring"),
+            ({"sign": -1.0}, "not yet: for vocab_size 7, width 3 and multiple 1, reading"),
+        ],
+    )
+    def test_module(
+        self, fault: dict[str, Any], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        class Table(nn.Module):
+            def __init__(self, vocab_size: int, width: int, multiple: int) -> None:
+                super().__init__()
+                rows = -(-vocab_size // multiple) * multiple if fault.get("rows", 1) else vocab_size
+                self.weight = nn.Parameter(fault.get("std", 0.02) * torch.randn(rows, width))
+                self.vocab_size = vocab_size
+
+            def forward(self, ids: Tensor) -> Tensor:
+                end = self.vocab_size if fault.get("cut_reading", True) else None
+                return fault.get("sign", 1.0) * self.weight[:end][ids]
+
+            def logits(self, stream: Tensor) -> Tensor:
+                end = self.vocab_size if fault.get("cut_scores", True) else None
+                return F.linear(stream, self.weight)[..., :end]
+
+        torch.manual_seed(0)
+        checks.embedding.module(Table)
+        assert capsys.readouterr().out.startswith(said)
 
     def test_table_gradient(self, capsys: pytest.CaptureFixture[str]) -> None:
         checks.embedding.table_gradient(lambda ids, upstream, vocab_size: None)

@@ -12,32 +12,30 @@ from torch.overrides import TorchFunctionMode
 from mini_gpt.checks.report import NotYet, call, expect, run_check
 
 
-def share_saved(answer: Callable[[int, int, int], float]) -> None:
-    """Check the share of an untied model's parameters that tying saves.
+def rows_that_move(answer: Callable[[list[int], int, bool], list[int]]) -> None:
+    """Check which rows of a table one step of plain gradient descent can move.
 
     Args:
-        answer: Takes `vocab_size`, `width` and the number of other parameters.
+        answer: Takes the ids that were read, `vocab_size`, and whether the table also
+            scores.
     """
 
     def cases() -> Iterator[None]:
-        hint = "how many tables has the untied model, and is that what you divide by?"
-        for vocab_size, width, other in (
-            (10, 4, 20),
-            (50_257, 768, 85_842_432),
-            (7, 3, 0),
+        once = "what is the gradient of a row that was not looked up?"
+        every = "the head gives every token a score; which rows took part in that?"
+        for ids, vocab_size, tied, hint in (
+            ([3, 1], 5, False, once),
+            ([4, 0, 4, 2], 6, False, "each row once, in order"),
+            ([3, 1], 5, True, every),
+            ([0], 3, True, every),
         ):
-            table = vocab_size * width
-            sizes = f"vocab_size {vocab_size:,}, width {width}"
-            case = f"{sizes} and {other:,} other parameters"
-            expect(
-                case,
-                call(answer, vocab_size, width, other),
-                table / (2 * table + other),
-                hint,
-            )
+            about = "a tied table" if tied else "a table that is only read"
+            case = f"ids {ids} and {vocab_size} tokens, {about},"
+            expected = list(range(vocab_size)) if tied else sorted(set(ids))
+            expect(case, call(answer, ids, vocab_size, tied), expected, hint)
             yield
 
-    run_check(cases, "the share is that of one table in a model with two")
+    run_check(cases, "reading moves the rows of what occurs, scoring moves them all")
 
 
 def table_gradient(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
@@ -79,6 +77,56 @@ def table_gradient(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
         cases,
         "every occurrence of a token adds to its row, and other rows stay at zero",
     )
+
+
+def module(answer: type[torch.nn.Module]) -> None:
+    """Check a tied table with padding, written whole.
+
+    Args:
+        answer: A module class that takes `vocab_size`, `width` and `multiple`; it has
+            `weight`, `forward` and `logits`.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        for vocab_size, multiple, rows in ((7, 1, 7), (7, 4, 8), (12, 4, 12)):
+            size = f"vocab_size {vocab_size}, width 3 and multiple {multiple}"
+            made: Any = answer(vocab_size, 3, multiple)
+            shapes = {name: tuple(p.shape) for name, p in made.named_parameters()}
+            hint = "one nn.Parameter, with the rows rounded up to the next multiple"
+            expect(f"{size}, the parameters", shapes, {"weight": (rows, 3)}, hint)
+            yield
+            with torch.no_grad():
+                made.weight.copy_(torch.randn(rows, 3, generator=generator))
+            table = made.weight.detach()[:vocab_size]
+            ids = torch.randint(vocab_size, (2, 5), generator=generator)
+            stream = torch.randn(2, 5, 3, generator=generator)
+            read = "each id gives a copy of its row"
+            expect(f"{size}, reading", call(made, ids), table[ids], read)
+            yield
+            scored = "a dot product with each token's row, without the padding's"
+            found = call(made.logits, stream)
+            expect(f"{size}, scoring", found, stream @ table.T, scored)
+            yield
+            try:
+                made(torch.tensor([[vocab_size]]))
+            except IndexError:
+                pass
+            else:
+                raise NotYet(
+                    f"for {size}, id {vocab_size} was read. Hint: cut the padding off "
+                    "before the lookup, so that PyTorch refuses the id"
+                )
+            yield
+        fresh: Any = answer(400, 50, 1)
+        spread = fresh.weight.std().item()
+        if not 0.018 < spread < 0.022:  # some nine standard errors
+            raise NotYet(
+                f"for a fresh table expected a standard deviation of 0.02, got "
+                f"{spread:.3f}. Hint: how is a normal distribution scaled?"
+            )
+
+    run_check(cases, "one parameter reads and scores, and the padding stays inside")
 
 
 class _Shapes(TorchFunctionMode):
