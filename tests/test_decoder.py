@@ -355,3 +355,58 @@ class TestExercises:
         assert raw.startswith("not yet: for three layers without layer 1")
         assert "must stay as it was" in destroyed
         assert solution.startswith("correct: ")
+
+    def test_norm_gradient(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def gradient(stream: Tensor, upstream: Tensor, epsilon: float = 1e-5) -> Tensor:
+            inputs = stream.clone().requires_grad_()
+            y = nn.functional.layer_norm(inputs, inputs.shape[-1:], eps=epsilon)
+            return torch.autograd.grad((y * upstream).sum(), inputs)[0]
+
+        def fixed_spread(stream: Tensor, upstream: Tensor) -> Tensor:
+            sigma = (stream.var(-1, correction=0, keepdim=True) + 1e-5).sqrt()
+            return (upstream - upstream.mean(-1, keepdim=True)) / sigma
+
+        def over_all(stream: Tensor, upstream: Tensor) -> Tensor:
+            inputs = stream.clone().requires_grad_()
+            y = nn.functional.layer_norm(inputs, inputs.shape[1:])
+            return torch.autograd.grad((y * upstream).sum(), inputs)[0]
+
+        checks.decoder.norm_gradient(lambda stream, upstream: None)
+        checks.decoder.norm_gradient(fixed_spread)
+        checks.decoder.norm_gradient(over_all)
+        checks.decoder.norm_gradient(lambda stream, upstream: gradient(stream, upstream, 1e-12))
+        checks.decoder.norm_gradient(gradient)
+        nothing, fixed, everywhere, bare, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for the features of the text")
+        assert fixed.startswith("not yet: for the features of the text")
+        assert everywhere.startswith("not yet: for a stream of (2, 5, 12)")
+        assert bare.startswith("not yet: for a very small stream")
+        assert solution.startswith("correct: ")
+
+    def test_run_block(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def run(weights: dict[str, Tensor], stream: Tensor, heads: int, post: bool) -> Tensor:
+            config = GPTConfig(width=12, heads=heads, hidden_width=20)
+            block = DecoderBlock(config)
+            block.load_state_dict(weights)
+            if not post:
+                return block(stream)
+            stream = block.attention_norm(stream + block.attention(stream))
+            return block.feed_forward_norm(stream + block.feed_forward(stream))
+
+        def parallel(weights: dict[str, Tensor], stream: Tensor, heads: int) -> Tensor:
+            block = DecoderBlock(GPTConfig(width=12, heads=heads, hidden_width=20))
+            block.load_state_dict(weights)
+            found = block.attention(block.attention_norm(stream))
+            return stream + found + block.feed_forward(block.feed_forward_norm(stream))
+
+        checks.decoder.run_block(lambda weights, stream, heads: None)
+        checks.decoder.run_block(lambda weights, stream, heads: run(weights, stream, heads, True))
+        checks.decoder.run_block(lambda weights, stream, heads: run(weights, stream, 1, False))
+        checks.decoder.run_block(parallel)
+        checks.decoder.run_block(lambda weights, stream, heads: run(weights, stream, heads, False))
+        nothing, post, one_head, side_by_side, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for a block that writes nothing")
+        assert post.startswith("not yet: for a block that writes nothing")
+        assert one_head.startswith("not yet: for attention alone")
+        assert side_by_side.startswith("not yet: for both parts")
+        assert solution.startswith("correct: ")

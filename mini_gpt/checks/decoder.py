@@ -96,3 +96,82 @@ def without(without: Callable[[Decoder, int, Tensor], Tensor]) -> None:
                 expect("the whole decoder, afterwards", decoder(stream), whole, hint)
 
     run_check(cases, "a block adds to the stream, so the stream can pass it by")
+
+
+def norm_gradient(norm_gradient: Callable[[Tensor, Tensor], Tensor]) -> None:
+    """Check the gradient of a layer normalization without scale and shift.
+
+    Args:
+        norm_gradient: From a stream and the gradient by its normalized copy to the
+            gradient by the stream; epsilon is 1e-5 by default.
+    """
+
+    def expected(stream: Tensor, upstream: Tensor) -> Tensor:
+        inputs = stream.clone().requires_grad_()
+        normalized = nn.functional.layer_norm(inputs, inputs.shape[-1:])
+        return torch.autograd.grad((normalized * upstream).sum(), inputs)[0]
+
+    def cases() -> None:
+        generator = torch.Generator().manual_seed(0)
+        stream = torch.tensor([[[2.0, 4.0, 9.0, 1.0]]])
+        upstream = torch.tensor([[[1.0, 0.0, 0.0, 0.0]]])
+        hint = (
+            "the mean and the spread depend on every feature, so each gets a gradient"
+        )
+        found = call(norm_gradient, stream, upstream)
+        expect("the features of the text", found, expected(stream, upstream), hint)
+        stream = torch.randn(2, 5, 12, generator=generator) * 3 + 1
+        upstream = torch.randn(2, 5, 12, generator=generator)
+        hint = "means run over the features of one position, and over nothing else"
+        found = call(norm_gradient, stream, upstream)
+        expect("a stream of (2, 5, 12)", found, expected(stream, upstream), hint)
+        quiet = 0.003 * stream
+        hint = "epsilon belongs into the sigma that divides, under its root"
+        found = call(norm_gradient, quiet, upstream)
+        expect("a very small stream", found, expected(quiet, upstream), hint)
+
+    run_check(cases, "what comes back has lost its mean and its part along y")
+
+
+def run_block(run_block: Callable[[dict[str, Tensor], Tensor, int], Tensor]) -> None:
+    """Check a decoder block that was written as a function of its weights.
+
+    Args:
+        run_block: From the weights of a block, a stream and the number of heads to the
+            stream with both contributions added.
+    """
+
+    def cases() -> None:
+        generator = torch.Generator().manual_seed(0)
+        stream = torch.randn(2, 5, 12, generator=generator)
+        config = GPTConfig(width=12, heads=3, hidden_width=20)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            block = DecoderBlock(config).eval()
+            for parameter in block.parameters():
+                parameter.normal_(std=0.4)
+        weights = {name: value.clone() for name, value in block.state_dict().items()}
+        hints = {
+            "a block that writes nothing": "what is there stays: the parts add to it",
+            "feed-forward alone": "it reads a normalized copy; GELU is the tanh form",
+            "attention alone": "queries, then keys, then values, each with all heads",
+            "both parts": "the second part reads what the first has added",
+        }
+        for case, hint in hints.items():
+            silent = dict(weights)
+            if case in ("a block that writes nothing", "feed-forward alone"):
+                _silence(silent, "attention.output")
+            if case in ("a block that writes nothing", "attention alone"):
+                _silence(silent, "feed_forward.contract")
+            with torch.no_grad():
+                expected = torch.func.functional_call(block, silent, (stream,))
+                found = call(run_block, silent, stream, 3)
+            expect(case, found, expected, hint)
+
+    run_check(cases, "a block is two sums, and you have written all of it")
+
+
+def _silence(weights: dict[str, Tensor], name: str) -> None:
+    """Let a linear map write zeros."""
+    for kind in ("weight", "bias"):
+        weights[f"{name}.{kind}"] = torch.zeros_like(weights[f"{name}.{kind}"])
