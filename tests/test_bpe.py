@@ -135,29 +135,67 @@ def greedy(word: bytes, tokens: set[bytes]) -> int:
     return number
 
 
-def counted(words: list[list[int]], repeats: list[int]) -> Counter[tuple[int, int]]:
-    counts: Counter[tuple[int, int]] = Counter()
-    for word, repeat in zip(words, repeats, strict=True):
-        for pair in pairwise(word):
-            counts[pair] += repeat
-    return counts
+def spell(id: int, pairs: list[tuple[int, int]]) -> bytes:
+    if id < 256:
+        return bytes([id])
+    return b"".join(spell(half, pairs) for half in pairs[id - 256])
+
+
+def train(
+    pretokens: dict[bytes, int], least: int, *, ties: int = 1, repeat: bool = True
+) -> list[tuple[int, int]]:
+    words, pairs = [list(word) for word in pretokens], []
+    while True:
+        counts: Counter[tuple[int, int]] = Counter()
+        for word, times in zip(words, pretokens.values(), strict=True):
+            for pair in pairwise(word):
+                counts[pair] += times if repeat else 1
+        if not counts:
+            return pairs
+        best = min(counts, key=lambda pair: (-counts[pair], ties * pair[0], ties * pair[1]))
+        if counts[best] < least:
+            return pairs
+        pairs.append(best)
+        words = [merge(word, best, 255 + len(pairs)) for word in words]
+
+
+def encode(word: bytes, pairs: list[tuple[int, int]]) -> list[int]:
+    ids = list(word)
+    for new, pair in enumerate(pairs, 256):
+        ids = merge(ids, pair, new)
+    return ids
 
 
 @pytest.mark.parametrize(
     ("check", "wrong", "right"),
     [
         (
-            checks.bpe.count_pairs,
+            checks.bpe.spell,
             [
-                lambda words, repeats: counted(words, [1] * len(words)),
-                lambda words, repeats: {
-                    pair: repeat
-                    for word, repeat in zip(words, repeats, strict=True)
-                    for pair in pairwise(word)
-                },
-                lambda words, repeats: {},
+                lambda id, pairs: bytes([id]) if id < 256 else b"an",
+                lambda id, pairs: bytes([id]) if id < 256 else bytes(pairs[id - 256]),
+                lambda id, pairs: spell(id, pairs)[::-1],
             ],
-            counted,
+            spell,
+        ),
+        (
+            checks.bpe.train,
+            [
+                lambda pretokens, least: train(pretokens, least + 1),
+                lambda pretokens, least: train(pretokens, least, ties=-1),
+                lambda pretokens, least: train(pretokens, least, repeat=False),
+                lambda pretokens, least: train(pretokens, least)[:1],
+            ],
+            train,
+        ),
+        (
+            checks.bpe.encode,
+            [
+                lambda word, pairs: list(word),
+                lambda word, pairs: encode(word, pairs[::-1]),
+                lambda word, pairs: encode(word, [*pairs[1:], pairs[0]]),
+            ],
+            encode,
         ),
         (
             checks.bpe.fewest_tokens,

@@ -2,52 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 
 from mini_gpt.checks.report import call, expect, run_check
 
+Pair = tuple[int, int]
 
-def count_pairs(
-    function: Callable[[Sequence[Sequence[int]], Sequence[int]], object],
-) -> None:
-    """Check `count_pairs(words, repeats)`: counts of pairs over distinct words."""
+
+def spell(function: Callable[[int, list[Pair]], object]) -> None:
+    """Check `spell(id, pairs)`: the bytes that an id stands for."""
 
     def cases() -> None:
-        for case, words, repeats, expected, hint in (
+        pairs = [(97, 110), (98, 256), (256, 256), (257, 258)]
+        for case, id, expected, hint in (
+            ("98, a single byte", 98, b"b", "an id below 256 is itself a byte."),
+            ("256, made of two bytes", 256, b"an", "pairs[0] made the id 256."),
             (
-                "one word that occurs once",
-                [[1, 2, 3]],
-                [1],
-                {(1, 2): 1, (2, 3): 1},
-                "pairwise(word) gives each pair of neighbors.",
+                "257, whose right half is 256",
+                257,
+                b"ban",
+                "a half may have halves too.",
             ),
-            (
-                "a word that occurs five times",
-                [[1, 2, 3]],
-                [5],
-                {(1, 2): 5, (2, 3): 5},
-                "each pair occurs as often as its word.",
-            ),
-            (
-                "a pair twice in one word, like 'an' in 'banana'",
-                [[7, 8, 7, 8]],
-                [3],
-                {(7, 8): 6, (8, 7): 3},
-                "add for every occurrence, not once for each word.",
-            ),
-            (
-                "two words that share a pair, and one too short for any",
-                [[4, 5, 6], [5, 6], [9]],
-                [2, 10, 4],
-                {(4, 5): 2, (5, 6): 12},
-                "counts of different words add up; a single token has no pair.",
-            ),
+            ("259, made of 257 and 258", 259, b"bananan", "go on down to the bytes."),
         ):
-            found = call(function, words, repeats)
-            counts = dict(found) if isinstance(found, Mapping) else found
-            expect(case, counts, expected, hint)
+            expect(case, call(function, id, pairs), expected, hint)
 
-    run_check(cases, "counts over distinct words are the counts of the whole text.")
+    run_check(cases, "you can read any token from the pairs alone.")
+
+
+def train(function: Callable[[dict[bytes, int], int], object]) -> None:
+    """Check `train(pretokens, least)`: merge while a pair occurs that often."""
+
+    def cases() -> None:
+        for case, pretokens, least, expected, hint in (
+            (
+                "'ab' five times and least=5",
+                {b"ab": 5},
+                5,
+                [(97, 98)],
+                "one word of five repeats has its pair five times.",
+            ),
+            (
+                "'ab' five times and least=6",
+                {b"ab": 5},
+                6,
+                [],
+                "a pair that occurs too rarely is not merged.",
+            ),
+            (
+                "'banana' three times, 'ban' once and least=4",
+                {b"banana": 3, b"ban": 1},
+                4,
+                [(97, 110), (98, 256)],
+                "in 'banana' the pair 'an' stands twice; 'ban' has it once more.",
+            ),
+            (
+                "'zy' and 'ab', twice each, and least=2",
+                {b"zy": 2, b"ab": 2},
+                2,
+                [(97, 98), (122, 121)],
+                "among equals the pair with the smallest ids comes first.",
+            ),
+            ("no word at all", {}, 1, [], "without a pair there is nothing to merge."),
+        ):
+            expect(case, call(function, pretokens, least), expected, hint)
+
+    run_check(cases, "you have written a trainer that knows when to stop.")
+
+
+def encode(function: Callable[[bytes, list[Pair]], object]) -> None:
+    """Check `encode(word, pairs)`: the merges replayed, as ids."""
+
+    def cases() -> None:
+        pairs = [(97, 110), (98, 97), (98, 256)]
+        for case, word, expected, hint in (
+            ("b'an'", b"an", [256], "the first pair is there."),
+            ("b'xy'", b"xy", [120, 121], "where no pair is there, bytes stay."),
+            (
+                "b'ban'",
+                b"ban",
+                [258],
+                "the merge that was learned first comes first, not the leftmost.",
+            ),
+            ("b'banana'", b"banana", [258, 256, 97], "a pair may be there twice."),
+            ("b'', the empty word", b"", [], "nothing needs no token."),
+        ):
+            expect(case, call(function, word, pairs), expected, hint)
+
+    run_check(cases, "your encoder splits as training did.")
 
 
 def fewest_tokens(function: Callable[[bytes, Collection[bytes]], object]) -> None:

@@ -169,13 +169,14 @@ def count_table(
             written in thousands; those below 500 are left empty.
         labels: One label for each row, and for the column of the same place.
     """
-    thousands = counts.float().cpu().numpy() / 1000
-    image = axes.imshow(thousands**0.5, cmap="Blues")
-    for (row, column), value in ndenumerate(thousands):
+    thousands = counts.float().cpu() / 1000
+    image = axes.imshow(thousands.sqrt().numpy(), cmap="Blues")
+    for (row, column), number in ndenumerate(thousands.numpy()):
+        value = float(number)
         if value >= 0.5:
             color = "white" if image.norm(value**0.5) > 0.55 else BLACK
-            place = {"ha": "center", "va": "center", "fontsize": 7}
-            axes.text(column, row, f"{value:.0f}", color=color, **place)
+            text = axes.text(column, row, f"{value:.0f}", ha="center", va="center")
+            text.set(color=color, fontsize=7)
     axes.set_xticks(range(len(labels)), labels)
     axes.set_yticks(range(len(labels)), labels)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
@@ -209,14 +210,16 @@ def seed_dots(
     axes.set_xticks(range(len(columns)), columns)
 
 
-def bars(labels: Sequence[str], values: Sequence[float], *, ylabel: str) -> None:
+def bars(
+    labels: Sequence[str], values: Sequence[float], *, ylabel: str, log: bool = False
+) -> None:
     """Show a row of bars, each with its label below: characters, words or numbers."""
     import matplotlib.pyplot as plt
 
     shown = [label.replace(" ", "␣").replace("\n", "⏎") for label in labels]
     figure, axes = plt.subplots(figsize=(6.4, 2.8))
     places = range(len(shown))
-    axes.bar(places, values, color=SKY, edgecolor=BLACK, linewidth=0.5)
+    axes.bar(places, values, color=SKY, edgecolor=BLACK, linewidth=0.5, log=log)
     axes.set_xticks(places, shown, family="DejaVu Sans Mono", fontsize=8)
     axes.set(ylabel=ylabel, xlim=(-0.7, len(shown) - 0.3))
     figure.tight_layout()
@@ -235,7 +238,7 @@ def curve(x: Sequence[float], y: Sequence[float], *, xlabel: str, ylabel: str) -
 
 
 def token_rows(*rows: Sequence[str], newest: Sequence[str] = ()) -> None:
-    """Show the same text cut into tokens in several ways, a row for each way.
+    """Show texts that were cut into tokens, a row for each text or way of cutting.
 
     Args:
         newest: For each row, the token that is set off from the others; without it
@@ -243,7 +246,7 @@ def token_rows(*rows: Sequence[str], newest: Sequence[str] = ()) -> None:
     """
     import matplotlib.pyplot as plt
 
-    length = sum(map(len, rows[0]))
+    length = max(sum(map(len, row)) for row in rows)
     width = min(6.4, 0.4 + 0.165 * length)
     figure, axes = plt.subplots(figsize=(width, 0.1 + 0.42 * len(rows)))
     for number, parts in enumerate(rows):
