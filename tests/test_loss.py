@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_gpt.checks import loss as checks
-from mini_gpt.loss import IGNORE_INDEX, bits_per_byte, evaluate, next_token_loss
+from mini_gpt.loss import IGNORE_INDEX, NGramModel, bits_per_byte, evaluate, next_token_loss
+from mini_gpt.support.compressors import adaptive_loss, file_loss
 from tiny import tiny_gpt
 
 SPLIT = np.random.default_rng(0).integers(17, size=250).astype(np.uint8)
@@ -61,6 +63,105 @@ def test_bits_per_byte_of_known_texts() -> None:
 def test_bits_per_byte_needs_a_text() -> None:
     with pytest.raises(ValueError, match="utf8_bytes 0"):
         bits_per_byte(1.0, 3, 0)
+
+
+# The n-gram model
+
+
+def chance_by_hand(tokens: list[int], vocab_size: int, context: list[int], token: int) -> float:
+    """Witten and Bell's blend, with dictionaries; as long a context as is given."""
+    chance = 1 / vocab_size
+    for length in range(len(context) + 1):
+        followers: dict[tuple[int, ...], Counter[int]] = defaultdict(Counter)
+        for end in range(length, len(tokens)):
+            followers[tuple(tokens[end - length : end])][tokens[end]] += 1
+        after = followers[tuple(context[len(context) - length :])]
+        if after:
+            kinds = len(after)
+            chance = (after[token] + kinds * chance) / (after.total() + kinds)
+    return chance
+
+
+@given(
+    tokens=st.lists(st.integers(0, 4), min_size=4, max_size=40),
+    text=st.lists(st.integers(0, 6), min_size=2, max_size=12),
+    order=st.integers(1, 4),
+)
+@settings(deadline=None, max_examples=60)
+def test_ngrams_are_what_counting_by_hand_gives(
+    tokens: list[int], text: list[int], order: int
+) -> None:
+    """Ids 5 and 6 occur in no training text; they are improbable and not impossible."""
+    model = NGramModel(np.array(tokens), 7, order)
+    found = model.log_probs(np.array(text, dtype=np.uint16))
+    for place in range(1, len(text)):
+        context = text[max(0, place - order + 1) : place]
+        every = [chance_by_hand(tokens, 7, context, token) for token in range(7)]
+        assert sum(every) == pytest.approx(1)
+        assert found[place - 1] == pytest.approx(math.log(every[text[place]]))
+        after = model.probabilities(np.array(text[:place], dtype=np.uint16))
+        assert after.tolist() == pytest.approx(every)
+    assert model.loss(np.array(text)) == pytest.approx(-found.mean())
+    assert model.probabilities([]).sum() == pytest.approx(1)
+
+
+def test_ngrams_learn_what_repeats() -> None:
+    tokens = np.tile(np.array([3, 1, 4, 1, 5]), 50)
+    one, two, three = (NGramModel(tokens, 6, order).loss(tokens) for order in (1, 2, 3))
+    assert one > two > three
+    assert three < 0.05  # two tokens of context say all
+
+
+def test_ngrams_write_as_they_predict() -> None:
+    model = NGramModel(SPLIT, 17, 2)
+    generator = torch.Generator().manual_seed(0)
+    drawn = Counter(model.sample([3, 5], 1, generator)[-1] for _ in range(4000))
+    expected = model.probabilities([5])
+    for token in range(17):
+        assert drawn[token] / 4000 == pytest.approx(expected[token].item(), abs=0.04)
+    texts = [model.sample([3], 9, torch.Generator().manual_seed(1)) for _ in range(2)]
+    assert texts[0] == texts[1]
+    assert texts[0][0] == 3
+    assert len(texts[0]) == 10
+    assert model.sample([], 4, generator) != []  # a text may begin with nothing
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: NGramModel(SPLIT, 17, 0), "order 0 must be from 1 to 250"),
+        (lambda: NGramModel(SPLIT[:3], 17, 4), "order 4 must be from 1 to 3"),
+        (lambda: NGramModel(SPLIT, 17, 16), "order 16 is too long for 17 tokens"),
+        (lambda: NGramModel(SPLIT, 16, 2), "ids must be from 0 to 15"),
+        (lambda: NGramModel(SPLIT, 17, 2).loss(SPLIT[:1]), "1 tokens"),
+        (lambda: NGramModel(SPLIT, 17, 2).log_probs(np.array([1, 17])), "from 0 to 16"),
+        (lambda: NGramModel(SPLIT, 17, 2).probabilities(np.array([-1])), "from 0 to 16"),
+    ],
+)
+def test_ngrams_refuse_what_they_cannot_count(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# Opponents
+
+
+def test_adaptive_loss_counts_what_came_before_each_token() -> None:
+    tokens = SPLIT[:60] % 5
+    nats = [
+        -math.log(chance_by_hand(part[:-1], 5, part[-3:-1], part[-1]))
+        for part in (tokens[: end + 1].tolist() for end in range(40, 60))
+    ]
+    found = adaptive_loss(tokens, 40, 5, order=3)
+    assert found == pytest.approx(sum(nats) / 20)
+
+
+@pytest.mark.parametrize("program", ["bzip2", "xz"])
+def test_a_file_that_repeats_what_was_read_costs_little(program: str) -> None:
+    text = "".join(map(chr, 97 + np.random.default_rng(0).integers(26, size=4000)))
+    alone, after = file_loss(program, text), file_loss(program, text, read_first=text)
+    assert alone > math.log(26)  # nothing can be gained on random letters
+    assert after < alone / 2
 
 
 # A whole split
@@ -134,6 +235,32 @@ def test_processes_share_the_batches_of_an_evaluation(
 # The exercises' checks
 
 
+class Discounted:
+    """Absolute discounting, in a loop instead of a recursion."""
+
+    taken = 0.75
+
+    def __init__(self, text: str, alphabet: str, n: int) -> None:
+        self.text, self.alphabet, self.n = text, alphabet, n
+
+    def chance(self, context: str, letter: str) -> float:
+        chance = 1 / len(self.alphabet)
+        for length in range(min(self.n - 1, len(context)) + 1):
+            last = context[len(context) - length :]
+            ends = range(length, len(self.text))
+            after = Counter(self.text[e] for e in ends if self.text[e - length : e] == last)
+            if after:
+                kept = max(after[letter] - self.taken, 0)
+                chance = (kept + self.taken * len(after) * chance) / after.total()
+        return chance
+
+
+class Undiscounted(Discounted):
+    """Nothing is taken away, so that what never came is impossible."""
+
+    taken = 0.0
+
+
 def in_two_steps(logits: Tensor, targets: Tensor) -> Tensor:
     """Right for small logits, and none for large ones."""
     exponentials = logits.exp()
@@ -144,17 +271,30 @@ def in_two_steps(logits: Tensor, targets: Tensor) -> Tensor:
 @pytest.mark.parametrize(
     ("check", "answer", "verdict"),
     [
-        (checks.compressed_bytes, lambda nats, tokens: None, "not yet: for 1.3863 nats"),
+        (checks.word_perplexity, lambda *_: None, "not yet: for 1.5 nats per token, 7"),
         (
-            checks.compressed_bytes,
-            lambda nats, tokens: math.ceil(nats * tokens / 8),
-            "not yet: for 1.3863 nats per token and 1,000",
+            checks.word_perplexity,
+            lambda nats, tokens, words: math.exp(nats) * tokens / words,
+            "not yet: for 1.0 nats per token, 12",
         ),
         (
-            checks.compressed_bytes,
-            lambda nats, tokens: math.ceil((nats * tokens / math.log(2) + 2) / 8),
+            checks.word_perplexity,
+            lambda nats, tokens, words: math.exp(nats * tokens / words),
             "correct: ",
         ),
+        (checks.draw, lambda *_: None, "not yet: for the point 0.3"),
+        (
+            checks.draw,
+            lambda chances, point: int((chances.cumsum(0) < point).sum()),
+            "not yet: for the point 0.25",
+        ),
+        (
+            checks.draw,
+            lambda chances, point: int((chances.cumsum(0) <= point).sum()),
+            "correct: ",
+        ),
+        (checks.discount_model, Undiscounted, "not yet: for n = 2, 't' after 'o'"),
+        (checks.discount_model, Discounted, "correct: "),
         (
             checks.cross_entropy,
             lambda logits, targets: None,

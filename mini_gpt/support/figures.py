@@ -170,11 +170,11 @@ def count_table(
         labels: One label for each row, and for the column of the same place.
     """
     thousands = counts.float().cpu() / 1000
-    image = axes.imshow(thousands.sqrt().numpy(), cmap="Blues")
+    axes.imshow(thousands.sqrt().numpy(), cmap="Blues")
     for (row, column), number in ndenumerate(thousands.numpy()):
         value = float(number)
         if value >= 0.5:
-            color = "white" if image.norm(value**0.5) > 0.55 else BLACK
+            color = "white" if value > 0.3 * float(thousands.max()) else BLACK
             text = axes.text(column, row, f"{value:.0f}", ha="center", va="center")
             text.set(color=color, fontsize=7)
     axes.set_xticks(range(len(labels)), labels)
