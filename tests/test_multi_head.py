@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 import torch
+from einops import rearrange
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from joining import JoiningCache
-from mini_gpt import checks
+from mini_gpt import checks, from_pretrained
 from mini_gpt.attention import attention_weights, causal_attention, causal_mask
 from mini_gpt.config import GPTConfig
 from mini_gpt.data import document_mask
 from mini_gpt.model import GPT
 from mini_gpt.multi_head import LayerCache, MultiHeadAttention
+from mini_gpt.support.shipped_weights import part_of, shipped_weights
 from tiny import tiny_config
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -421,3 +423,33 @@ class TestExercises:
         assert nothing.startswith("not yet: for 6 heads, 6 key heads")
         assert interleaved.startswith("not yet: for 6 heads, 2 key heads")
         assert solution.startswith("correct: ")
+
+    def test_whole_attention(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def with_order(pattern: str) -> Callable[..., Tensor]:
+            def attend(stream: Tensor, joint: Tensor, output: Tensor, heads: int) -> Tensor:
+                parts = rearrange(stream @ joint.T, pattern, three=3, heads=heads)
+                found = causal_attention(*parts)
+                return rearrange(found, "b heads t k -> b t (heads k)") @ output.T
+
+            return attend
+
+        checks.multi_head.whole_attention(lambda stream, joint, output, heads: None)
+        for order in ("three heads k", "heads three k"):
+            pattern = f"b t ({order}) -> three b heads t k"
+            checks.multi_head.whole_attention(with_order(pattern))
+        nothing, ours, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for batch 2, time 5, width 12, heads 1 expected")
+        assert ours.startswith("not yet: for batch 1, time 1, width 12, heads 3 expected")
+        assert solution.startswith("correct: ")
+
+
+def test_the_shipped_weights_are_those_of_the_shipped_model() -> None:
+    model, tokenizer = from_pretrained("shakespeare")
+    config, own_tokenizer, weights = shipped_weights()
+    assert config == model.config
+    assert own_tokenizer.encode("my lord") == tokenizer.encode("my lord")
+    for name, tensor in model.state_dict().items():
+        if name in weights:
+            assert torch.equal(tensor, weights[name]), name
+    first = part_of(weights, "decoder.blocks.0.attention.")
+    assert first.keys() == model.decoder.blocks[0].attention.state_dict().keys()

@@ -70,3 +70,43 @@ def grouped_attention(
             expect(f"{heads} heads, {key_heads} key heads", found, expected, hint)
 
     run_check(cases, "a smaller cache, and every head still asks its own question")
+
+
+def whole_attention(
+    whole_attention: Callable[[Tensor, Tensor, Tensor, int], Tensor],
+) -> None:
+    """Check multi-head attention for weights that are stored head after head.
+
+    Args:
+        whole_attention: From stream, joint map, output map and heads to the output.
+    """
+
+    def cases() -> None:
+        hints = {
+            (2, 5, 1, 12): "with one head the order is query, key, value; then project",
+            (1, 1, 3, 12): "a single position sees only itself",
+            (
+                2,
+                5,
+                3,
+                12,
+            ): "the rows go head by head: query, key, value of head 0 first",
+        }
+        generator = torch.Generator().manual_seed(0)
+        for (batch, time, heads, width), hint in hints.items():
+            stream = torch.randn(batch, time, width, generator=generator)
+            joint = torch.randn(3 * width, width, generator=generator)
+            output = torch.randn(width, width, generator=generator)
+            joint, output = joint / width**0.5, output / width**0.5
+            # (heads, three, head_width, width) -> three of (heads x head_width, width)
+            parts = joint.unflatten(0, (heads, 3, -1)).transpose(0, 1).flatten(1, 2)
+            query, key, value = (
+                (stream @ part.T).unflatten(-1, (heads, -1)).transpose(1, 2)
+                for part in parts
+            )
+            mixed = causal_attention(query, key, value).transpose(1, 2).flatten(2)
+            found = call(whole_attention, stream, joint, output, heads)
+            case = f"batch {batch}, time {time}, width {width}, heads {heads}"
+            expect(case, found, mixed @ output.T, hint)
+
+    run_check(cases, "multi-head attention, whole, in another order of the rows")
