@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from itertools import permutations
 from typing import Any
 
 import pytest
@@ -313,7 +311,7 @@ class TestExercises:
         checks.position.entry(by_dimension)
         checks.position.entry(entry)
         nothing, one_frequency, exponent, solution = capsys.readouterr().out.splitlines()
-        assert nothing.startswith("not yet: for position 0, dimension 1, width 10 expected 1, got")
+        assert nothing.startswith("not yet: for position 3, dimension 0, width 10 expected 0.1411")
         assert one_frequency.startswith("not yet: for position 5, dimension 6, width 10")
         assert exponent.startswith("not yet: for position 3, dimension 1, width 10")
         assert solution.startswith("correct: ")
@@ -350,36 +348,32 @@ class TestExercises:
         assert six.startswith("not yet: for vectors of head width 8, turned after the change")
         assert solution.startswith("correct: ")
 
-    def test_without_order(self, capsys: pytest.CaptureFixture[str]) -> None:
-        def mean_over(
-            orders_of: Callable[[int], list[tuple[int, ...]]], put_back: bool = True
-        ) -> Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]]:
-            def answer(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-                def symmetric(batch: Tensor) -> Tensor:
-                    total, orders = torch.zeros_like(batch), orders_of(batch.shape[1])
-                    for order in orders:
-                        result = function(batch[:, order])
-                        total[:, list(order) if put_back else slice(None)] += result
-                    return total / len(orders)
-
-                return symmetric
+    def test_turn_all(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def turned(sign: float = 1.0, halves: bool = False, counted: bool = True) -> Any:
+            def answer(vectors: Tensor, offset: int) -> Tensor:
+                time, width = vectors.shape[-2:]
+                first = offset if counted else 0
+                angles = sign * rotation_angles(first + time, width)[first:].float()
+                if halves:
+                    a, b = vectors.chunk(2, dim=-1)
+                else:
+                    a, b = vectors[..., 0::2], vectors[..., 1::2]
+                pairs = (
+                    a * angles.cos() - b * angles.sin(),
+                    a * angles.sin() + b * angles.cos(),
+                )
+                return torch.cat(pairs, -1) if halves else torch.stack(pairs, -1).flatten(-2)
 
             return answer
 
-        def every(time: int) -> list[tuple[int, ...]]:
-            return list(permutations(range(time)))
-
-        def shifts(time: int) -> list[tuple[int, ...]]:
-            return [(*range(start, time), *range(start)) for start in range(time)]
-
-        checks.position.without_order(lambda function: None)
-        checks.position.without_order(lambda function: function)
-        checks.position.without_order(mean_over(every, put_back=False))
-        checks.position.without_order(mean_over(shifts))
-        checks.position.without_order(mean_over(every))
-        nothing, unchanged, nowhere, some, solution = capsys.readouterr().out.splitlines()
-        assert nothing.startswith("not yet: for a function that doubles each vector expected a")
-        assert unchanged.startswith("not yet: for a function that sums up what came before, time 4")
-        assert nowhere.startswith("not yet: for a function that doubles each vector, time 4")
-        assert some.startswith("not yet: for a function that sums up what came before, time 4")
+        checks.position.turn_all(lambda vectors, offset: None)
+        checks.position.turn_all(turned(sign=-1))
+        checks.position.turn_all(turned(halves=True))
+        checks.position.turn_all(turned(counted=False))
+        checks.position.turn_all(turned())
+        nothing, backward, halves, at_start, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for time 1, head width 4 and offset 0 expected")
+        assert backward.startswith("not yet: for time 2, head width 2 and offset 0 expected")
+        assert halves.startswith("not yet: for time 5, head width 4 and offset 0 expected")
+        assert at_start.startswith("not yet: for time 5, head width 4 and offset 3 expected")
         assert solution.startswith("correct: ")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import permutations
 
 import torch
 from einops import rearrange
 from torch import Tensor
 
-from mini_gpt.checks.report import NotYet, call, expect, run_check
+from mini_gpt.checks.report import call, expect, run_check
 from mini_gpt.config import GPTConfig
 from mini_gpt.position import RotaryPositions, rotation_angles, sinusoidal_table
 
@@ -30,8 +29,8 @@ def entry(answer: Callable[[int, int, int], float]) -> None:
 
     def cases() -> Iterator[None]:
         hints = {
-            (0, 1): "at position 0 the angle is 0; what is its cosine?",
             (3, 0): "pair 0 turns by 1 radian a step",
+            (0, 1): "at position 0 the angle is 0; what is its cosine?",
             (3, 1): "the two dimensions of a pair share their angle",
             (5, 6): "pair i has the exponent 2i/width; which pair is dimension 6 in?",
             (50, 7): "the frequency falls with the dimension, not with the position",
@@ -77,6 +76,32 @@ def distance(answer: Callable[[Tensor, Tensor, Tensor, Tensor], int]) -> None:
     run_check(cases, "the distance is the difference of the two turns")
 
 
+def turn_all(answer: Callable[[Tensor, int], Tensor]) -> None:
+    """Check rotary positions that the reader has written whole.
+
+    Args:
+        answer: Takes vectors (batch, heads, time, head_width) and the position of the
+            first.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        for time, head_width, offset, hint in (
+            (1, 4, 0, "at position 0 nothing is turned"),
+            (2, 2, 0, "position 1 turns (a, b) by one radian; which way?"),
+            (5, 4, 0, "each pair of neighbors has its own frequency"),
+            (5, 4, 3, "the first vector stands at the offset"),
+            (3, 8, 100, "pair i turns by 10000^(-2i/head_width) radians a step"),
+        ):
+            vectors = torch.randn(2, 3, time, head_width, generator=generator)
+            expected = _rotary(offset + time, head_width)(vectors, offset)
+            case = f"time {time}, head width {head_width} and offset {offset}"
+            expect(case, call(answer, vectors, offset), expected, hint)
+            yield
+
+    run_check(cases, "every pair turns at its own pace, from the offset on")
+
+
 def halves_to_neighbors(answer: Callable[[Tensor], Tensor]) -> None:
     """Check the change from pairs of halves to pairs of neighbors.
 
@@ -116,59 +141,3 @@ def halves_to_neighbors(answer: Callable[[Tensor], Tensor]) -> None:
         yield
 
     run_check(cases, "the same pairs turn by the same angles in both layouts")
-
-
-def without_order(
-    answer: Callable[[Callable[[Tensor], Tensor]], Callable[[Tensor], Tensor]],
-) -> None:
-    """Check the mean of a function over all orders of its input.
-
-    Args:
-        answer: Takes a function of a batch (batch, time, width), returns an equivariant
-            one.
-    """
-
-    def cases() -> Iterator[None]:
-        generator = torch.Generator().manual_seed(0)
-        batch = torch.randn(2, 4, 3, generator=generator)
-        functions: dict[str, Callable[[Tensor], Tensor]] = {
-            "a function that doubles each vector": lambda x: 2 * x,
-            "a function that subtracts the mean": lambda x: (
-                x - x.mean(dim=1, keepdim=True)
-            ),
-            "a function that sums up what came before": lambda x: x.cumsum(dim=1),
-            "a function that adds the position": lambda x: (
-                x + torch.arange(x.shape[1])[:, None]
-            ),
-            "a function that squares and shifts": lambda x: x.roll(1, dims=1).square(),
-        }
-        hints = {
-            "doubles": "it must come out as it was; is each result put back?",
-            "subtracts": "divide by the number of orders",
-            "sums": "the mean must be over all orders, not some",
-            "adds": "put each result back to where its input came from",
-            "squares": "permute the input before the call, and back after it",
-        }
-        for about, function in functions.items():
-            inner = call(answer, function)
-            if not callable(inner):
-                raise NotYet(
-                    f"for {about} expected a function, got {inner!r}. "
-                    "Hint: define one inside, and return it"
-                )
-            for time in (4, 3):
-                part = batch[:, :time]
-                expected = torch.zeros_like(part)
-                orders = list(permutations(range(time)))
-                for order in map(list, orders):
-                    back = torch.argsort(torch.tensor(order))
-                    expected += function(part[:, order])[:, back] / len(orders)
-                hint = next(text for word, text in hints.items() if word in about)
-                case = f"{about}, time {time}"
-                expect(case, call(inner, part), expected, hint)
-                for order in map(list, orders):
-                    found = call(inner, part[:, order])
-                    expect(f"{case}, permuted", found, expected[:, order], hint)
-            yield
-
-    run_check(cases, "the mean over all orders knows of no order")
