@@ -321,6 +321,28 @@ def in_both(training: Any, validation: Any, context_length: int, extra: int = 1)
     return len(kept & positions(training)) / len(kept)
 
 
+def loader_by_epochs(
+    tokens: Any,
+    number: int,
+    batch_size: int,
+    context_length: int,
+    seed: int,
+    rank: int,
+    world_size: int,
+    *,
+    shift: int = 1,
+    of_epoch: bool = True,
+) -> Any:
+    windows = (len(tokens) - 1) // context_length
+    epoch, place = divmod(number, windows // batch_size)
+    order = np.random.default_rng([seed, epoch * of_epoch]).permutation(windows)
+    rows = batch_size // world_size
+    first = place * batch_size + rank * rows
+    starts = order[first : first + rows] * context_length
+    places = starts[:, None] + np.arange(context_length)
+    return tokens[places], tokens[places + shift]
+
+
 @pytest.mark.parametrize(
     ("check", "wrong", "right"),
     [
@@ -351,6 +373,20 @@ def in_both(training: Any, validation: Any, context_length: int, extra: int = 1)
                 lambda training, validation, context: float(bool(set(training) & set(validation))),
             ],
             in_both,
+        ),
+        (
+            checks.my_batch,
+            [
+                lambda *a: loader_by_epochs(*a, shift=0),
+                lambda *a: loader_by_epochs(*a, of_epoch=False),
+                lambda *a: loader_by_epochs(*a[:4], 0, *a[5:]),
+                lambda *a: loader_by_epochs(*a[:4], a[4] + a[5], *a[5:]),
+                lambda *a: loader_by_epochs(*a[:5], 0, a[6]),
+                lambda *a: loader_by_epochs(*a[:5], 0, 1),
+                lambda *a: loader_by_epochs(*a)[0],
+                lambda *a: loader_by_epochs(a[0], a[1] // 2, *a[2:]),
+            ],
+            lambda *a: loader_by_epochs(*a),
         ),
     ],
 )

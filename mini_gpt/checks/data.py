@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
+from typing import Any
 
-from mini_gpt.checks.report import call, expect, run_check
+import numpy as np
+
+from mini_gpt.checks.report import NotYet, call, expect, run_check
 
 
 def inputs_and_targets(function: Callable[[Sequence[int], int, int], object]) -> None:
@@ -99,3 +103,62 @@ def leaked(function: Callable[[Sequence[int], Sequence[int], int], object]) -> N
             expect(case, call(function, *arguments), expected, hint)
 
     run_check(cases, "you can measure whether a split leaks.")
+
+
+def my_batch(function: Callable[..., Any]) -> None:
+    """Check `my_batch`, a loader by epochs as a function of a batch's number."""
+    tokens = np.arange(100, 100 + 6 * 4 * 5 + 3)  # 24 windows of 5; its own positions
+
+    def batch(number: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> Any:
+        """Inputs and targets as lists of rows, or `NotYet`."""
+        found = call(function, tokens.copy(), number, 6, 5, seed, rank, world_size)
+        if not isinstance(found, (tuple, list)) or len(found) != 2:
+            raise NotYet(
+                f"expected inputs and targets, got {type(found).__name__}. Hint: "
+                "return two arrays of shape (rows, time)."
+            )
+        return tuple(np.asarray(part).tolist() for part in found)
+
+    def starts(rows: list[list[int]]) -> list[int]:
+        return sorted(row[0] - 100 for row in rows)
+
+    def cases() -> None:
+        inputs, targets = batch(0)
+        shape = (len(inputs), len(inputs[0]))
+        expect("6 rows, context 5", shape, (6, 5), "a rank alone has all rows.")
+        shifted = [[token + 1 for token in row] for row in inputs]
+        expect("batch 0, its targets", targets, shifted, "shift by one place.")
+        expect(
+            "batch 0, asked for a second time",
+            batch(0)[0],
+            inputs,
+            "a batch must depend on the seed and its number, and on nothing else.",
+        )
+        for epoch in (0, 1):
+            used = [starts(batch(4 * epoch + place)[0]) for place in range(4)]
+            expect(
+                f"epoch {epoch}, its four batches, all starts in order",
+                sorted(chain(*used)),
+                list(range(0, 120, 5)),
+                "each window side by side is used once in an epoch.",
+            )
+        orders = [
+            [batch(4 * epoch + n, seed)[0] for n in range(4)]
+            for epoch, seed in ((0, 0), (1, 0), (0, 1))
+        ]
+        for one, other, what in ((0, 1, "two epochs"), (0, 2, "two seeds")):
+            if orders[one] == orders[other]:
+                raise NotYet(
+                    f"{what} have the same order. Hint: both the seed and the epoch "
+                    "belong to what the order depends on."
+                )
+        for number in (0, 5):
+            shares = [batch(number, 0, rank, 3)[0] for rank in range(3)]
+            expect(
+                f"batch {number}, the rows of three ranks together",
+                list(chain(*shares)),
+                batch(number)[0],
+                "all ranks draw the same order, and each takes its own rows of it.",
+            )
+
+    run_check(cases, "your loader repeats itself, skips nothing, and shares its work.")
