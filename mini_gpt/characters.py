@@ -76,7 +76,7 @@ class Tokenizer(Protocol):
         ...
 
 
-# %% ../book/01_characters.ipynb #82af7569
+# %% ../book/01_characters.ipynb #97f420c0
 def _unknown_character(text: str, alphabet: Sequence[str]) -> ValueError:
     """The error that names the first character of a text that the alphabet lacks."""
     known = set(alphabet)

@@ -124,7 +124,12 @@ def heatmap(
 
 
 def token_row(
-    axes: Axes, parts: Sequence[str], row: float, *, bright: Collection[int] = ()
+    axes: Axes,
+    parts: Sequence[str],
+    row: float,
+    *,
+    bright: Collection[int] = (),
+    size: float = 9.5,
 ) -> None:
     """Draw a text that was cut into tokens: a box for each, a column for each letter.
 
@@ -133,6 +138,7 @@ def token_row(
         row: Where the boxes stand, upwards.
         bright: Places of the tokens to set off from the others. By default neighbors
             have different colors.
+        size: Of the letters, in points.
     """
     from matplotlib.patches import Rectangle
 
@@ -153,7 +159,7 @@ def token_row(
                 ha="center",
                 va="center",
                 family="DejaVu Sans Mono",
-                fontsize=9.5,
+                fontsize=size,
             )
             left += 1
 
@@ -220,7 +226,8 @@ def bars(
     figure, axes = plt.subplots(figsize=(6.4, 2.8))
     places = range(len(shown))
     axes.bar(places, values, color=SKY, edgecolor=BLACK, linewidth=0.5, log=log)
-    axes.set_xticks(places, shown, family="DejaVu Sans Mono", fontsize=8)
+    axes.set_xticks(places, shown, family="DejaVu Sans Mono")
+    axes.tick_params(axis="x", labelsize=8 if len(shown) > 20 else 11)
     axes.set(ylabel=ylabel, xlim=(-0.7, len(shown) - 0.3))
     figure.tight_layout()
     plt.show()
@@ -254,7 +261,7 @@ def token_rows(*rows: Sequence[str], newest: Sequence[str] = ()) -> None:
         if newest:
             same = {place for place, part in enumerate(parts) if part == newest[number]}
             bright = same or {-1}
-        token_row(axes, parts, -number, bright=bright)
+        token_row(axes, parts, -number, bright=bright, size=12)
     axes.set(xlim=(0, length), ylim=(0.5 - len(rows), 0.5))
     axes.axis("off")
     figure.tight_layout(pad=0.3)
@@ -388,3 +395,32 @@ def side_by_side(
         (axes.get_legend_handles_labels() for axes in grid), key=lambda p: len(p[0])
     )
     figure.legend(*handles, loc="outside lower center", ncols=len(handles[0]))
+
+
+def lines(
+    series: dict[str, Any],
+    x: Any = None,
+    *,
+    size: tuple[float, float] = (5.6, 2.8),
+    marker: str | None = None,
+    **settings: Any,
+) -> Axes:
+    """Draw a line for each series on new axes, with a legend if there are several.
+
+    Args:
+        series: Numbers by the name in the legend.
+        x: Where they stand; by default 0, 1, 2 and so on.
+        size: Width and height of the figure in inches.
+        marker: matplotlib's sign for each point; None draws none.
+        **settings: Passed on to `Axes.set`, for instance `xlabel` and `ylim`.
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=size, layout="constrained")
+    for name, values in series.items():
+        places = range(len(values)) if x is None else x
+        axes.plot(places, values, label=name, marker=marker)
+    axes.set(**settings)
+    if len(series) > 1:
+        axes.legend()
+    return axes
