@@ -20,6 +20,42 @@ from .multi_head import LayerCache
 from .position import make_positions
 
 
+# %% ../book/12_model.ipynb #m2i00001
+@torch.no_grad()
+def _draw_weights(model: nn.Module, layers: int) -> None:
+    """GPT-2's start: normal with standard deviation 0.02, biases 0.
+
+    The two maps of each block that write into the residual stream get 0.02 / sqrt(2 L),
+    so that the stream does not grow with the number of blocks (Radford et al. 2019,
+    section 2.3).
+    """
+    writers = ("attention.output.weight", "feed_forward.contract.weight")
+    for name, parameter in model.named_parameters():
+        if "norm" in name:
+            continue  # normalizations start as the identity
+        if name.endswith("bias"):
+            nn.init.zeros_(parameter)
+        else:
+            writes = name.endswith(writers)
+            nn.init.normal_(
+                parameter, std=0.02 / math.sqrt(2 * layers if writes else 1)
+            )
+
+
+def _check_ids(ids: Tensor, offset: int, context_length: int) -> None:
+    if ids.ndim != 2:
+        raise ValueError(
+            f"ids of shape {tuple(ids.shape)} must have two axes, batch and time; "
+            "for one sequence, ids[None] is a batch of one"
+        )
+    if offset + ids.shape[1] > context_length:
+        raise ValueError(
+            f"{offset + ids.shape[1]} tokens do not fit the context of "
+            f"{context_length}; shorten the text, or build the model "
+            "with a longer context_length"
+        )
+
+
 # %% ../book/12_model.ipynb #4672d9b3
 class GPT(nn.Module):
     """A decoder-only Transformer that scores the next token at every position."""
@@ -33,25 +69,11 @@ class GPT(nn.Module):
         self.decoder = Decoder(config)
         self.initialize()
 
-    @torch.no_grad()
     def initialize(self) -> None:
-        """Draw fresh weights: normal with standard deviation 0.02, biases 0.
-
-        The two maps of each block that write into the residual stream get
-        0.02 / sqrt(2 L), so that the stream does not grow with the number of blocks
-        (Radford et al. 2019, section 2.3).
-        """
-        writers = ("attention.output.weight", "feed_forward.contract.weight")
-        shrunk = 0.02 / math.sqrt(2 * self.config.layers)
-        for name, parameter in self.named_parameters():
-            if "norm" in name:
-                continue  # normalizations start as the identity
-            if name.endswith("bias"):
-                nn.init.zeros_(parameter)
-            else:
-                spread = shrunk if name.endswith(writers) else 0.02
-                nn.init.normal_(parameter, std=spread)
-        self.token_embedding.weight[self.config.vocab_size :].zero_()  # padding, if any
+        """Draw fresh weights, as the paper on GPT-2 says."""
+        _draw_weights(self, self.config.layers)
+        with torch.no_grad():  # rows of padding, if any
+            self.token_embedding.weight[self.config.vocab_size :].zero_()
 
     def forward(
         self,
@@ -93,20 +115,10 @@ class GPT(nn.Module):
 
         Arguments and errors are those of `forward`.
         """
-        if ids.ndim != 2:
-            raise ValueError(
-                f"ids of shape {tuple(ids.shape)} must have two axes, batch and time; "
-                "for one sequence, ids[None] is a batch of one"
-            )
-        offset, time = (caches[0].length if caches else 0), ids.shape[1]
-        if offset + time > self.config.context_length:
-            raise ValueError(
-                f"{offset + time} tokens do not fit the context of "
-                f"{self.config.context_length}; shorten the text, or build the model "
-                "with a longer context_length"
-            )
+        offset = caches[0].length if caches else 0
+        _check_ids(ids, offset, self.config.context_length)
         stream = self.token_embedding(ids)  # (batch, time) -> (batch, time, width)
         if self.positions is not None:
-            stream = stream + self.positions(time, offset)  # the same for every row
+            stream = stream + self.positions(ids.shape[1], offset)  # same for every row
         stream = self.dropout(stream) if self.training else stream
         return self.decoder(stream, caches, mask)

@@ -394,3 +394,42 @@ class TestChecks:
         self, check: Any, right: Any, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert printed(capsys, check, right).startswith("correct: ")
+
+
+def run_model(weights: dict[str, Tensor], ids: Tensor, config: GPTConfig) -> Tensor:
+    model = GPT(config)
+    model.load_state_dict(weights)
+    return model(ids)
+
+
+def one_head(weights: dict[str, Tensor], ids: Tensor, config: GPTConfig) -> Tensor:
+    return run_model(weights, ids, dataclasses.replace(config, heads=1))
+
+
+def exact_gelu(weights: dict[str, Tensor], ids: Tensor, config: GPTConfig) -> Tensor:
+    return run_model(weights, ids, dataclasses.replace(config, activation="gelu"))
+
+
+def without_positions(weights: dict[str, Tensor], ids: Tensor, config: GPTConfig) -> Tensor:
+    blank = torch.zeros_like(weights["positions.weight"])
+    return run_model({**weights, "positions.weight": blank}, ids, config)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "case"),
+    [
+        (lambda weights, ids, config: None, "without what the blocks write"),
+        (without_positions, "without what the blocks write"),
+        (one_head, "with attention only"),
+        (exact_gelu, "with feed-forward networks only"),
+    ],
+)
+def test_a_wrong_model_is_told_where(
+    wrong: Any, case: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = printed(capsys, checks.model.run_model, wrong)
+    assert said.startswith(f"not yet: for a model {case} expected")
+
+
+def test_a_right_model_is_praised(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, checks.model.run_model, run_model).startswith("correct: ")

@@ -119,3 +119,49 @@ def logits_by_depth(answer: Callable[[GPT, Tensor], Any]) -> None:
                 stream = model.decoder.blocks[depth](stream)
 
     run_check(cases, "you can read the model's opinion anywhere along the stream.")
+
+
+def run_model(answer: Callable[[dict[str, Tensor], Tensor, GPTConfig], Any]) -> None:
+    """Check a GPT that was written as one function of its weights."""
+    config = GPTConfig(17, context_length=8, layers=2, heads=3, width=12)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPT(config).eval()
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn(parameter.shape))
+    ids = torch.randint(17, (2, 5), generator=torch.Generator().manual_seed(1))
+    embedded = {"token_embedding.weight", "positions.weight"}
+
+    def silenced(*parts: str) -> dict[str, Tensor]:
+        """The weights, with the maps of this name writing zeros."""
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        for name in weights.keys() - embedded:
+            if any(part in name for part in parts):
+                weights[name] = torch.zeros_like(weights[name])
+        return weights
+
+    @torch.no_grad()
+    def cases() -> None:
+        output, contract = "attention.output", "feed_forward.contract"
+        first, second = "without what the blocks write", "with attention only"
+        third, whole = "with feed-forward networks only", "as a whole"
+        hints = {
+            first: (
+                (output, contract),
+                "token and position, normalize, the table again",
+            ),
+            second: (
+                (contract,),
+                "queries, then keys, then values, each with all heads",
+            ),
+            third: ((output,), "each block has weights of its own; GELU has a form"),
+            whole: ((), "the feed-forward network reads what attention has added"),
+        }
+        for case, (parts, hint) in hints.items():
+            weights = silenced(*parts) if parts else dict(model.state_dict())
+            expected = torch.func.functional_call(model, weights, (ids,))
+            found = call(answer, weights, ids, config)
+            expect(f"a model {case}", found, expected, hint)
+
+    run_check(cases, "a GPT is a table, sums and the same table, and you wrote it all.")
