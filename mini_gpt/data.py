@@ -236,7 +236,7 @@ def mask_document_starts(
 
 
 def document_mask(
-    inputs: Int[Tensor, "rows time"], end_of_text: int
+    inputs: Int[Tensor, "rows time"], end_of_text: int, *, opens_next: bool = False
 ) -> Bool[Tensor, "rows time time"]:
     """True where a position may look: at itself and before, within its own document.
 
@@ -244,8 +244,12 @@ def document_mask(
         inputs: Token ids of packed documents.
         end_of_text: The token that ends each document; it belongs to the one that it
             ends.
+        opens_next: Whether it belongs to the document after it instead, which is then
+            predicted from it alone, as when a new text is written.
     """
     ends = (inputs == end_of_text).long()
-    document = ends.cumsum(1) - ends  # number of the document that each position is in
+    document = ends.cumsum(1)  # number of the document that each position is in
+    if not opens_next:
+        document = document - ends
     # (rows, queries, 1) against (rows, 1, keys); tril keeps the keys up to the query.
     return (document[:, :, None] == document[:, None, :]).tril()

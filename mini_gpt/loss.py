@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from .data import evaluation_batches
 from .support.device import autocast
 from .support.distributed import all_reduce_sum, rank, world_size
+from .support.documents import within_documents
 from .support.modes import evaluating
 
 # %% ../book/05_loss.ipynb #33f51aca
@@ -71,6 +72,7 @@ def evaluate(
     device: torch.device | str | None = None,
     precision: str = "float32",
     share: bool = False,
+    end_of_text: int | None = None,
 ) -> float:
     """Mean loss in nats over a whole split; all tokens but the first count once.
 
@@ -81,6 +83,8 @@ def evaluate(
         device: Where the model is; None means where its first parameter is.
         precision: Number format of matrix products: "float32", "bfloat16" or "float16".
         share: Whether the processes of a parallel run share the work. All must call.
+        end_of_text: A token that begins a document, beyond which no position looks; the
+            model then takes a `mask`. None: all of a window is one text.
 
     Raises:
         ValueError: if the split has fewer than two tokens.
@@ -95,7 +99,8 @@ def evaluate(
         for number, (inputs, targets) in enumerate(batches):
             if share and number % world_size() != rank():
                 continue  # another process's part
-            logits = model(inputs.to(place))
+            inputs = inputs.to(place)
+            logits = model(inputs, **within_documents(inputs, end_of_text))
             # Stays on the device: reading it here would wait for every batch.
             sums.append(next_token_loss(logits, targets.to(place), reduction="sum"))
     if sums:

@@ -115,7 +115,8 @@ def _write_several(
         ids = start_tokens(tokenizer)
         prompt = "" if ids == [tokenizer.end_of_text] else tokenizer.decode(ids)
     else:
-        ids = encode_prompt(tokenizer, prompt)  # refused before any of it is shown
+        # Refused before any of it is shown.
+        ids = encode_prompt(tokenizer, prompt, command.sampling)
     for number in range(command.num):
         if number:
             print("---")
