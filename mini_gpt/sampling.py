@@ -242,6 +242,7 @@ class SampleConfig:
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, "max_new_tokens temperature", at_least=0)
+        check_range(self, "seed", at_least=-(2**63), below=2**63)
         check_range(self, "top_k repetition_penalty", at_least=1)
         check_range(self, "top_p min_p typical_p", above=0, at_most=1)
         if isinstance(self.stop, str) or not all(self.stop):

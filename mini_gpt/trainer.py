@@ -108,7 +108,7 @@ class TrainConfig(OptimizerConfig):
         counts = "batch_size accumulation_steps eval_every eval_tokens"
         check_range(self, counts, at_least=1)
         check_range(self, "accumulation_steps", at_most=self.batch_size)
-        check_range(self, "seed", at_least=0)
+        check_range(self, "seed", at_least=0, below=2**63)
 
 
 # %% ../book/16_trainer.ipynb #edcc08b1
