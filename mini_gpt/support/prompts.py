@@ -64,5 +64,6 @@ def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> Non
     if len(prompt) > context and config.past_context == "stop":
         raise ValueError(
             f"a prompt of {len(prompt)} tokens does not fit the context of {context}; "
-            "shorten it, or let the window slide with past_context='slide'"
+            "shorten it, or let the window slide with past_context='slide' "
+            "(--past-context slide)"
         )
