@@ -313,8 +313,9 @@ def generate(
     """
     if isinstance(prompts, str):
         raise TypeError("prompts is one string; give a list, for instance [prompt]")
-    ids = [encode_prompt(tokenizer, prompt) for prompt in prompts]
-    texts, growing = generate_rows(model, tokenizer, ids, config or SampleConfig())
+    config = config or SampleConfig()
+    ids = [encode_prompt(tokenizer, prompt, config) for prompt in prompts]
+    texts, growing = generate_rows(model, tokenizer, ids, config)
     list(growing)  # to the end
     return [Generation(t.ids, t.text, t.finish_reason or "length") for t in texts]
 
@@ -326,6 +327,7 @@ def generate_stream(
 
     Each part is of whole characters. The errors are those of `generate`.
     """
-    ids = encode_prompt(tokenizer, prompt)
-    _, growing = generate_rows(model, tokenizer, [ids], config or SampleConfig())
+    config = config or SampleConfig()
+    ids = encode_prompt(tokenizer, prompt, config)
+    _, growing = generate_rows(model, tokenizer, [ids], config)
     return (part for _, part in growing)

@@ -43,7 +43,7 @@ from .model import GPT
 from .support.files import atomic_folder, read_json
 from .support.hub import local_folder
 from .support.huggingface_tokenizer import write_huggingface_tokenizer
-from .support.model_checks import faults_in
+from .support.model_checks import faults_in, warn_of_dropouts
 from .support.tokenizer_file import TOKENIZER_FILE, save_tokenizer
 
 # %% ../book/14_gpt2.ipynb #e46cd013
@@ -145,7 +145,8 @@ GPT2_CHOICES = {
 def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     """Our description of a GPT-2 that is described in Hugging Face's words.
 
-    Its three dropouts are one here, that of the residual stream.
+    Its three dropouts are one here, that of the residual stream; where they differ,
+    there is a warning. They have a say in training only.
 
     Raises:
         ValueError: listing what is not GPT-2's, or is missing or of a wrong kind.
@@ -165,6 +166,7 @@ def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     faults += [f"{name} is missing" for name in sizes if content.get(name) is None]
     if faults:
         raise ValueError(f"this is not a GPT-2: {'; '.join(faults)}")
+    warn_of_dropouts(content)
     fields = {ours: content[x] for x, ours in _FIELDS.items() if x in content}
     try:
         return GPTConfig(**fields, activation=_ACTIVATIONS[form])

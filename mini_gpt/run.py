@@ -8,8 +8,7 @@ __all__ = ["TrainResult", "load_training_state", "train", "training_state"]
 # %% ../book/17_run.ipynb #6cd92812
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,10 @@ from .loss import bits_per_byte
 from .model import GPT
 from .support.checkpoint import best_step, best_weights, newest_state, save_run
 from .support.data_checks import check_tokenizer
-from .support.distributed import all_gather_objects, any_rank_stops, rank, world_size
+from .support.distributed import all_gather_objects, any_rank_stops, rank
 from .support.metrics import Metrics
 from .support.model_folder import save_pretrained
+from .support.rescue import saving_on_error
 from .support.run_folder import begin_run, clear_run, lock_run
 from .support.signals import TrainingStopped, stop_on_signals
 from .support.state_file import loading, random_states, set_random_states
@@ -37,11 +37,13 @@ from .trainer import Measurement, TrainConfig, Trainer
 
 
 # %% ../book/17_run.ipynb #9a6e1eae
-def training_state(trainer: Trainer) -> dict[str, Any]:
+def training_state(trainer: Trainer, together: bool = True) -> dict[str, Any]:
     """All that decides how a run goes on. With several processes, all of them must ask.
 
-    Its tensors are those of the run itself, and change with it: copy or save them.
+    Where one asks alone, not `together`, the dropout of the others is not in it. Its
+    tensors are those of the run itself, and change with it: copy or save them.
     """
+    own = random_states()  # dropout differs by process
     return {
         "shape": asdict(trainer.model.config),
         "steps_done": trainer.steps_done,
@@ -49,7 +51,7 @@ def training_state(trainer: Trainer) -> dict[str, Any]:
         "optimizers": [optimizer.state_dict() for optimizer in trainer.optimizers],
         "scaler": trainer.scaler.state_dict(),
         "batches": trainer.batches.state_dict(),
-        "random": all_gather_objects(random_states()),  # dropout differs by process
+        "random": all_gather_objects(own) if together else [own],
         "skipped": (trainer.skipped, trainer.consecutive_skipped),
         "meter": trainer.meter.state(),
         "seconds": trainer.seconds,
@@ -148,38 +150,20 @@ class TrainResult:
     history: list[Measurement]
 
 
-def _save(trainer: Trainer, tokenizer: Tokenizer, run: Path, keep: int) -> None:
-    """Save a run's state and its model; process 0 writes, but all must call."""
-    state = training_state(trainer)
+def _save(
+    trainer: Trainer, tokenizer: Tokenizer, run: Path, keep: int, together: bool
+) -> None:
+    """Save a run's state and its model; process 0 writes, but all must call.
+
+    Where they are not `together`, process 0 calls alone.
+    """
+    state = training_state(trainer, together)
     if rank() == 0:
         weights = partial(save_pretrained, trainer.model, tokenizer)
         save_run(run, state, weights, keep=keep)
 
 
 _Best = tuple[int, dict[str, Tensor]]  # after which step, and by their names
-
-
-def _sound(trainer: Trainer) -> bool:
-    """Whether each batch that was drawn has made its whole step."""
-    return trainer.batches.drawn == trainer.steps_done
-
-
-@contextmanager
-def _saving_on_error(trainer: Trainer, save: Callable[[], None]) -> Iterator[None]:
-    """Save before an error leaves the loop, if no step was cut off by it.
-
-    That may be an error in a callback, or no memory to measure with. A loss that is no
-    number is not worth going on from.
-    """
-    try:
-        yield
-    except FloatingPointError:
-        raise
-    except (Exception, SystemExit):
-        if world_size() == 1 and _sound(trainer):
-            with suppress(Exception):  # the first error is the one to tell
-                save()
-        raise
 
 
 def _result(
@@ -273,20 +257,20 @@ def train(
     if checkpoint_every is not None:
         whole_number("checkpoint_every", checkpoint_every, at_least=1)
     whole_number("keep_checkpoints", keep_checkpoints, at_least=1)
-    if validation_bytes is not None:
-        whole_number("validation_bytes", validation_bytes, at_least=1)
     check_tokenizer(tokenizer, model.config.vocab_size)
-    trainer = Trainer(model, training_tokens, validation_tokens, config)
+    splits = training_tokens, validation_tokens
+    trainer = Trainer(model, *splits, config, tokenizer.end_of_text)
     steps = trainer.config.steps
     save_every = checkpoint_every or trainer.config.eval_every
     run, first = None if out is None else Path(out), rank() == 0
     if validation_bytes is None:
         validation_bytes = count_text_bytes(tokenizer, validation_tokens[1:])
+    whole_number("validation_bytes", validation_bytes, at_least=1)
 
-    def save() -> None:
+    def save(together: bool = True) -> None:
         if run is not None:
             with trainer.meter.paused():
-                _save(trainer, tokenizer, run, keep_checkpoints)
+                _save(trainer, tokenizer, run, keep_checkpoints, together)
 
     with lock_run(run if first else None, resume=resume, overwrite=overwrite):
         best = _go_on(trainer, run) if run is not None and resume else None
@@ -295,7 +279,7 @@ def train(
                 clear_run(run)
             begin_run(run, trainer.history, settings)
         metrics = Metrics(run if first else None, trainer.history)
-        with stop_on_signals(run is not None) as stop, _saving_on_error(trainer, save):
+        with stop_on_signals(run is not None) as stop, saving_on_error(trainer, save):
             for measured in trainer.steps(progress=progress if first else False):
                 done = trainer.steps_done
                 stopping = any_rank_stops(stop.asked is not None, done)

@@ -216,6 +216,8 @@ class SampleConfig:
         seed: Seed of the choice; the same seed gives the same text on the same machine.
         stop: Texts that end the generation; they are not part of what is returned.
         stop_ids: Sequences of tokens that do the same.
+        allow_special: Whether a special token whose text stands in a prompt, such as
+            `<|endoftext|>`, is taken for that token; else it is plain text.
         past_context: When the context is full: "stop" ends there, "slide" drops the
             oldest token for each new one, and each token then costs a whole window.
 
@@ -234,11 +236,13 @@ class SampleConfig:
     seed: int = 0
     stop: tuple[str, ...] = ()
     stop_ids: tuple[tuple[int, ...], ...] = ()
+    allow_special: bool = False
     past_context: Literal["stop", "slide"] = "stop"
 
     def __post_init__(self) -> None:
         check_types(self)
         check_range(self, "max_new_tokens temperature", at_least=0)
+        check_range(self, "seed", at_least=-(2**63), below=2**63)
         check_range(self, "top_k repetition_penalty", at_least=1)
         check_range(self, "top_p min_p typical_p", above=0, at_most=1)
         if isinstance(self.stop, str) or not all(self.stop):

@@ -207,7 +207,7 @@ def speculative_generate(
     """
     config = config or SampleConfig()
     _check_pair(model, draft, config, draft_tokens)
-    ids = encode_prompt(tokenizer, prompt)
+    ids = encode_prompt(tokenizer, prompt, config)
     check_prompt(model, ids, config)
     context, size = model.config.context_length, tokenizer.vocab_size
     text = TextStreamer(tokenizer, config.max_new_tokens, config.stop, config.stop_ids)

@@ -25,7 +25,7 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
 from .config import GPTConfig
-from .data import BatchLoader, Order
+from .data import Order
 from .diagnostics import flops_per_token
 from .loss import IGNORE_INDEX, evaluate, next_token_loss
 from .model import GPT
@@ -40,17 +40,20 @@ from .support.device import (
     autocast,
     compile_model,
     device_peak,
+    gradient_scaler,
     resolve_device,
     resolve_precision,
     to_device,
 )
 from .support.distributed import (
     all_reduce_sum,
+    batches_of_process,
     data_parallel,
     no_sync,
     rank,
     world_size,
 )
+from .support.documents import document_border, within_documents
 from .support.metrics import Meter, progress_bar
 from .support.nonfinite import find_nonfinite, step_if_finite
 from .support.validation import check_range
@@ -74,6 +77,8 @@ class TrainConfig(OptimizerConfig):
         accumulation_steps: Micro-batches in which each process takes its share, to save
             memory.
         order: Where batches come from: "random" places, or all of the text in "epochs".
+        separate_documents: Whether no position looks beyond the end-of-text token that
+            stands before its document; needs a tokenizer that has one.
         eval_every: Steps between two measurements of the validation loss.
         eval_tokens: Validation tokens for that; at the end of a run all are used.
         seed: Seed of the batches and of dropout.
@@ -90,6 +95,7 @@ class TrainConfig(OptimizerConfig):
     batch_size: int = 32
     accumulation_steps: int = 1
     order: Order = "random"
+    separate_documents: bool = False
     eval_every: int = 250
     eval_tokens: int = 32_768
     seed: int = 1337
@@ -102,24 +108,11 @@ class TrainConfig(OptimizerConfig):
         counts = "batch_size accumulation_steps eval_every eval_tokens"
         check_range(self, counts, at_least=1)
         check_range(self, "accumulation_steps", at_most=self.batch_size)
-        check_range(self, "seed", at_least=0)
+        check_range(self, "seed", at_least=0, below=2**63)
 
 
 # %% ../book/16_trainer.ipynb #edcc08b1
 MAX_SKIPPED_STEPS = 10  # in a row, without a finite gradient: then a run gives up
-
-
-def _batch_loader(tokens: np.ndarray, time: int, config: TrainConfig) -> BatchLoader:
-    """This process's share of every batch."""
-    return BatchLoader(
-        tokens,
-        batch_size=config.batch_size,
-        context_length=time,
-        seed=config.seed,
-        order=config.order,
-        rank=rank(),
-        world_size=world_size(),
-    )
 
 
 def _diverged(what: str, config: TrainConfig) -> FloatingPointError:
@@ -139,6 +132,7 @@ class Stepper:
     Args:
         training_tokens: Token ids to learn from.
         config: How to train; the defaults of `TrainConfig` if None.
+        end_of_text: The token that ends a document, for `separate_documents`.
 
     Attributes:
         steps_done: Steps so far, the skipped ones included.
@@ -146,7 +140,8 @@ class Stepper:
         meter: Mean loss and time of the steps since its last restart.
 
     Raises:
-        ValueError: if there is not one window of tokens, or no such device.
+        ValueError: if there is not one window of tokens, no such device, or no token
+            by which to separate documents.
     """
 
     def __init__(
@@ -154,19 +149,20 @@ class Stepper:
         model: GPT,
         training_tokens: Integer[np.ndarray, " training"],
         config: TrainConfig | None = None,
+        end_of_text: int | None = None,
     ) -> None:
         self.config = config = config or TrainConfig()
+        self.border = document_border(config.separate_documents, end_of_text)
         self.device = resolve_device(config.device)
         self.precision = resolve_precision(self.device, config.precision)
         self.context_length = model.config.context_length
-        self.batches = _batch_loader(training_tokens, self.context_length, config)
+        self.batches = batches_of_process(training_tokens, self.context_length, config)
         torch.manual_seed(config.seed + rank())  # for dropout
         self.model = model.to(self.device).train()
         self.replica = data_parallel(model, self.device)
         self.predict = compile_model(self.replica, self.device, config.compile)
         self.optimizers = make_optimizers(model, config)
-        scaled = self.precision == "float16"  # whose small gradients would become 0
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
+        self.scaler = gradient_scaler(self.device, self.precision)
         self.meter = Meter(self.device, config.batch_size * self.context_length)
         self.steps_done = 0
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)
@@ -189,12 +185,12 @@ class Stepper:
         for number, (x, y) in enumerate(micro_batches(inputs, targets, parts), start=1):
             with no_sync(self.replica, wanted=number < parts):  # send with the last
                 with autocast(self.device, self.precision):
-                    loss = next_token_loss(self.predict(x), y, "sum")
+                    logits = self.predict(x, **within_documents(x, self.border))
+                    loss = next_token_loss(logits, y, "sum")
                 # Gradients are averaged over the processes, but the sum is wanted.
                 self.scaler.scale(loss * world_size() / counted).backward()
             total = total + loss.detach()
-        loss = all_reduce_sum(total) / counted
-        self.update(loss)
+        self.update(loss := all_reduce_sum(total) / counted)
         return loss
 
     def update(self, loss: Float[Tensor, ""]) -> None:
@@ -251,6 +247,7 @@ class Trainer(Stepper):
         training_tokens: Token ids to learn from.
         validation_tokens: Token ids to measure on.
         config: How to train; the defaults of `TrainConfig` if None.
+        end_of_text: The token that ends a document, for `separate_documents`.
 
     Attributes:
         seconds: Time spent in steps.
@@ -267,9 +264,10 @@ class Trainer(Stepper):
         training_tokens: Integer[np.ndarray, " training"],
         validation_tokens: Integer[np.ndarray, " validation"],
         config: TrainConfig | None = None,
+        end_of_text: int | None = None,
     ) -> None:
         check_splits(training_tokens, validation_tokens, model.config.vocab_size)
-        super().__init__(model, training_tokens, config)
+        super().__init__(model, training_tokens, config, end_of_text)
         self.eval_tokens = validation_tokens[: self.config.eval_tokens + 1]
         self.seconds = 0.0
         self.history: list[Measurement] = []
@@ -281,9 +279,9 @@ class Trainer(Stepper):
             tokens,
             context_length=self.context_length,
             batch_size=self.config.batch_size,
-            device=self.device,
             precision=self.precision,
             share=True,
+            end_of_text=self.border,
         )
         return _finite(loss, self.steps_done, self.config)
 

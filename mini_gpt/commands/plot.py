@@ -13,6 +13,7 @@ import tyro
 from mini_gpt.support.files import atomic_file, parse_json, read_text, shown_name
 from mini_gpt.support.run_folder import newest_run
 
+_HUGE = 1e300  # nothing that is measured; a picture's axes cannot hold it
 _MARKERS = "osD^vPX*"
 
 
@@ -77,7 +78,7 @@ def _is_json(line: str) -> bool:
     """Whether a line is whole."""
     try:
         json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -89,8 +90,9 @@ def _checked(entry: dict[str, Any], place: str) -> dict[str, Any]:
         ValueError: naming the one that it lacks.
     """
     for name in ("step", "validation_loss", "training_loss", "tokens_per_second"):
-        value = entry.get(name)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        value: Any = entry.get(name)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and abs(value) < _HUGE):
             raise ValueError(
                 f"{place} has no number {name}, it has {str(value)[:80]!r}"
             )

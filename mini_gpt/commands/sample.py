@@ -20,7 +20,7 @@ from mini_gpt.support.device import resolve_device
 from mini_gpt.support.files import read_text
 from mini_gpt.support.hub import SHIPPED_NAME
 from mini_gpt.support.model_folder import from_pretrained
-from mini_gpt.support.prompts import encode_prompt, start_tokens
+from mini_gpt.support.prompts import check_prompt, encode_prompt, start_tokens
 from mini_gpt.support.run_folder import newest_run
 
 
@@ -115,7 +115,9 @@ def _write_several(
         ids = start_tokens(tokenizer)
         prompt = "" if ids == [tokenizer.end_of_text] else tokenizer.decode(ids)
     else:
-        ids = encode_prompt(tokenizer, prompt)  # refused before any of it is shown
+        # Refused before any of it is shown.
+        ids = encode_prompt(tokenizer, prompt, command.sampling)
+        check_prompt(model, ids, command.sampling)
     for number in range(command.num):
         if number:
             print("---")

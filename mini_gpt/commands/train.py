@@ -23,17 +23,18 @@ from mini_gpt.commands.train_options import (
     Train,
     initial_model,
 )
-from mini_gpt.data import train_val_split
 from mini_gpt.diagnostics import count_parameters
 from mini_gpt.generation import generate_rows
 from mini_gpt.model import GPT
 from mini_gpt.run import train
 from mini_gpt.sampling import SampleConfig
 from mini_gpt.support.checkpoint import newest_tokenizer
-from mini_gpt.support.corpus import corpus_name, load_corpus
+from mini_gpt.support.corpus import corpus_name, load_documents
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.distributed import process_group, rank, world_size
+from mini_gpt.support.documents import DocumentSplit, encode_split, split_documents
 from mini_gpt.support.files import atomic_file, read_text
+from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.prompts import start_tokens
 from mini_gpt.support.run_folder import SETTINGS, check_run_folder, new_run_folder
@@ -66,8 +67,8 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     assert out is not None
     if rank() == 0:  # before the work that a refusal would waste
         check_run_folder(out, resume=resuming, overwrite=command.overwrite)
-    text = load_corpus(command.corpus)
-    settings = _settings(command, text)
+    documents = load_documents(command.corpus)
+    settings = _settings(command, documents)
     before = read_settings(out / SETTINGS) if resuming else settings
     if before["corpus_sha256"] != settings["corpus_sha256"]:
         raise ValueError(
@@ -75,15 +76,20 @@ def _train_and_report(command: Train, device: torch.device) -> None:
             "started with; bring the old one back, or start a new run"
         )
     torch.manual_seed(config.seed)
-    model, corpus = _prepared(text, command)
-    tokenizer, start = corpus.tokenizer, start_tokens(corpus.tokenizer, text)
+    split = split_documents(documents)
+    model, corpus = _prepared(split, command)
+    tokenizer, start = corpus.tokenizer, start_tokens(corpus.tokenizer, documents[0])
     unit = "character" if command.tokenizer == "characters" else "token"
     _say(
-        f"corpus {command.corpus}: {len(text):,} characters, "
-        f"{len(set(text))} distinct; "
+        f"corpus {command.corpus}: {sum(map(len, documents)):,} characters, "
+        f"{len(set().union(*documents))} distinct; "
         f"{len(corpus.training_tokens):,} {unit}s to train on, "
         f"{len(corpus.validation_tokens):,} to validate on"
     )
+    if len(documents) > 1:
+        others = f"{len(split.validation):,} to validate on"
+        shared = ", one of them cut in two" if split.inside else ""
+        _say(f"documents: {len(split.training):,} to train on, {others}{shared}")
     together = f", {world_size()} processes" if world_size() > 1 else ""
     parameters = f"{count_parameters(model):,} parameters"
     _say(f"model: {parameters}, on {describe(device)}{together}")
@@ -182,16 +188,15 @@ class _Corpus(NamedTuple):
     validation_bytes: int  # in UTF-8, without the first token: it is not predicted
 
 
-def _prepared(text: str, command: Train) -> tuple[GPT, _Corpus]:
+def _prepared(split: DocumentSplit, command: Train) -> tuple[GPT, _Corpus]:
     """The model to train, and the text as it needs it.
 
-    The text is cut at the same character whatever the tokenizer, so that bits per byte
-    of two runs speak of the same text.
+    The text is cut at the same place whatever the tokenizer, so that bits per byte of
+    two runs speak of the same text.
 
     Raises:
         ValueError: if tokenizer, shape, corpus and the model to start from do not fit.
     """
-    training, validation = train_val_split(text)
     weights: dict[str, torch.Tensor] | None = None
     tokenizer = None if command.resume is None else newest_tokenizer(command.resume)
     if tokenizer is None and command.initialize_from is not None:
@@ -199,7 +204,7 @@ def _prepared(text: str, command: Train) -> tuple[GPT, _Corpus]:
         source, tokenizer = from_pretrained(folder, dtype=torch.float32)
         weights = source.state_dict()
     if tokenizer is None:
-        tokenizer = _trained_tokenizer(text, training, command)
+        tokenizer = _trained_tokenizer(split, command)
     elif isinstance(tokenizer, CharTokenizer) != (command.tokenizer == "characters"):
         raise ValueError(f"--tokenizer {command.tokenizer} is not that of the model")
     shape = command.model.closed(command.model.vocab_size or tokenizer.vocab_size)
@@ -215,15 +220,19 @@ def _prepared(text: str, command: Train) -> tuple[GPT, _Corpus]:
     model = GPT(shape)
     if weights is not None:
         model.load_state_dict(weights)
-    training_tokens, _ = encode_part(training, tokenizer)
-    corpus = _Corpus(tokenizer, training_tokens, *encode_part(validation, tokenizer))
-    return model, corpus
+    training, validation = encode_split(split, tokenizer)
+    predicted = count_text_bytes(tokenizer, validation[1:])
+    return model, _Corpus(tokenizer, training, validation, predicted)
 
 
 def _trained_tokenizer(
-    text: str, training: str, command: Train
+    split: DocumentSplit, command: Train
 ) -> CharTokenizer | BPETokenizer:
     """The tokenizer that was asked for; tokens are learned from the training part only.
+
+    Learned tokens come with one that ends a document, where there are several. Of a
+    single document nobody sees the end, and a model would never learn what the token
+    means. Characters have none: an empty line stands between documents.
 
     Raises:
         ValueError: if --vocab-size does not fit the tokenizer or the corpus.
@@ -231,8 +240,11 @@ def _trained_tokenizer(
     asked = command.model.vocab_size
     if command.tokenizer == "bpe":
         size = BPE_VOCAB_SIZE if asked is None else asked
-        return BPETokenizer.train(training, size, special_tokens=())
-    tokenizer = CharTokenizer.train(text)
+        several = len(split.training) + len(split.validation) - split.inside > 1
+        special = (END_OF_TEXT,) if several else ()
+        text = "\n\n".join(split.training)
+        return BPETokenizer.train(text, size, special_tokens=special)
+    tokenizer = CharTokenizer.train("\n\n".join((*split.training, *split.validation)))
     if asked not in (None, tokenizer.vocab_size):
         raise ValueError(
             f"vocab_size {asked} does not fit the corpus, which has "
@@ -241,16 +253,7 @@ def _trained_tokenizer(
     return tokenizer
 
 
-def encode_part(
-    text: str, tokenizer: CharTokenizer | BPETokenizer
-) -> tuple[np.ndarray, int]:
-    """A text's ids, and how many of its bytes are predicted: not the first token's."""
-    dtype = np.min_scalar_type(tokenizer.vocab_size)
-    ids = np.array(tokenizer.encode(text), dtype=dtype)
-    return ids, count_text_bytes(tokenizer, ids[1:])
-
-
-def _settings(command: Train, text: str) -> dict[str, Any]:
+def _settings(command: Train, documents: list[str]) -> dict[str, Any]:
     """What a run's settings.toml holds: all that starts it again."""
     settings = dataclasses.asdict(command)
     for name in ("out", "config", "resume", "overwrite"):  # where and how, not what
@@ -260,7 +263,8 @@ def _settings(command: Train, text: str) -> dict[str, Any]:
     settings["corpus"] = corpus_name(command.corpus)
     if command.initialize_from and Path(command.initialize_from).is_dir():
         settings["initialize_from"] = os.path.abspath(command.initialize_from)
-    digest = hashlib.sha256(text.encode()).hexdigest()
+    # The marker stands in no document, so that their borders count too.
+    digest = hashlib.sha256(END_OF_TEXT.join(documents).encode()).hexdigest()
     return {RUN_VERSION: VERSION, "corpus_sha256": digest, **settings}
 
 

@@ -65,7 +65,7 @@ class Train:
 
     corpus: str = "shakespeare"
     """What to learn from: "shakespeare" (fetched once), a text file, or a folder of
-    .txt files.
+    .txt files. In a file, <|endoftext|> parts documents.
     """
     out: Path | None = None
     """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG). If
@@ -75,7 +75,8 @@ class Train:
     """Delete the run that --out holds, and start a new one."""
     tokenizer: Literal["characters", "bpe"] = "characters"
     """What a token is: a character of the corpus, or one of --vocab-size tokens that
-    are learned from its training part by byte-pair encoding (1,024 if not said).
+    are learned from its training part by byte-pair encoding (1,024 if not said). Of
+    several documents, each then ends with a token of its own, and a sample with it.
     """
     config: Path | None = None
     """Settings from a TOML or YAML file, for instance the settings.toml of a run;

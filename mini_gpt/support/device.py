@@ -39,6 +39,11 @@ def device_peak(device: torch.device, precision: str) -> float | None:
     return _PEAKS.get(torch.cuda.get_device_name(device))
 
 
+def gradient_scaler(device: torch.device, precision: str) -> torch.amp.GradScaler:
+    """Makes losses larger in float16, whose small gradients would become 0."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+
 def resolve_device(name: str = "auto") -> torch.device:
     """The device of that name; "auto": the best of CUDA, Apple's MPS and the CPU.
 

@@ -11,10 +11,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
+from jaxtyping import Integer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from mini_gpt.data import BatchLoader
 
 
 def launched() -> bool:
@@ -87,6 +91,25 @@ def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
     if world_size() == 1:
         return model
     return DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+
+
+def batches_of_process(
+    tokens: Integer[np.ndarray, " tokens"], context_length: int, config: Any
+) -> BatchLoader:
+    """This process's share of every batch of a run.
+
+    Args:
+        config: A `TrainConfig`: batch_size, seed and order.
+    """
+    return BatchLoader(
+        tokens,
+        batch_size=config.batch_size,
+        context_length=context_length,
+        seed=config.seed,
+        order=config.order,
+        rank=rank(),
+        world_size=world_size(),
+    )
 
 
 def no_sync(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:

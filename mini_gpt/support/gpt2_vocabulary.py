@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping
 
 from mini_gpt.support.downloads import gpt2_vocabulary_files
-from mini_gpt.support.files import parse_json, read_text
+from mini_gpt.support.files import parse_json, printable, read_text
 
 END_OF_TEXT = "<|endoftext|>"  # its one special token, the last of all
 
@@ -77,6 +77,8 @@ def tokens_of(ids: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> list
         raise ValueError("the ids have gaps, or do not begin with 0")
     if [left + right for left, right in merges] != written[256:]:
         raise ValueError("the merges are not those of the vocabulary")
+    if lacking := [letter for letter in characters if letter not in ids]:
+        raise ValueError(f"the single byte {lacking[0]!r} has no id of its own")
     return [bytes(characters[letter] for letter in token) for token in written]
 
 
@@ -98,4 +100,9 @@ def read_gpt2_vocabulary(
         return parse_gpt2_vocabulary(*gpt2_vocabulary_files())
     if vocabulary is None or merges is None:
         raise ValueError("GPT-2's vocabulary is two files; give both paths or neither")
-    return parse_gpt2_vocabulary(read_text(vocabulary), read_text(merges))
+    try:
+        return parse_gpt2_vocabulary(read_text(vocabulary), read_text(merges))
+    except ValueError as fault:
+        raise ValueError(
+            f"{vocabulary} and {merges} cannot be read: {printable(fault)}"
+        ) from None

@@ -8,15 +8,24 @@ from contextlib import suppress
 from mini_gpt.characters import Tokenizer
 from mini_gpt.model import GPT
 from mini_gpt.sampling import SampleConfig
+from mini_gpt.tokenizer import BPETokenizer
 
 
-def encode_prompt(tokenizer: Tokenizer, prompt: str) -> list[int]:
+def encode_prompt(
+    tokenizer: Tokenizer, prompt: str, config: SampleConfig | None = None
+) -> list[int]:
     """The ids of a prompt; an empty one starts from the end-of-text token.
+
+    Special tokens that stand in it are plain text, unless `config.allow_special`.
 
     Raises:
         ValueError: if the prompt is empty and the tokenizer has no end-of-text token.
     """
-    ids = tokenizer.encode(prompt)
+    special = config is not None and config.allow_special
+    if special and isinstance(tokenizer, BPETokenizer):  # others have no special tokens
+        ids = tokenizer.encode(prompt, allowed_special=tokenizer.special_tokens)
+    else:
+        ids = tokenizer.encode(prompt)
     if not ids:
         if tokenizer.end_of_text is None:
             raise ValueError(
@@ -55,5 +64,6 @@ def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> Non
     if len(prompt) > context and config.past_context == "stop":
         raise ValueError(
             f"a prompt of {len(prompt)} tokens does not fit the context of {context}; "
-            "shorten it, or let the window slide with past_context='slide'"
+            "shorten it, or let the window slide with past_context='slide' "
+            "(--past-context slide)"
         )

@@ -11,10 +11,11 @@ import re
 import sys
 import types
 import typing
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mini_gpt.support.files import read_text
+from mini_gpt.support.files import printable, read_text
 
 Settings = TypeVar("Settings")
 
@@ -136,7 +137,10 @@ def override_settings(
             values[name] = override_settings(present, value, f"{where}, part {name}")
         else:
             values[name] = _coerce(kinds[name], value, f"{name} in {where}")
-    return dataclasses.replace(default, **values)  # type: ignore[type-var]
+    try:
+        return dataclasses.replace(default, **values)  # type: ignore[type-var]
+    except (ValueError, TypeError) as fault:  # out of range, or not fitting together
+        raise ValueError(f"{where}: {printable(fault)}") from None
 
 
 def _coerce(kind: Any, value: Any, where: str) -> Any:
@@ -149,7 +153,8 @@ def _coerce(kind: Any, value: Any, where: str) -> Any:
         if typing.get_origin(option) is typing.Literal and value in choices:
             return value
         if option is float and type(value) in (int, float):
-            return float(value)
+            with suppress(OverflowError):  # a whole number can be larger
+                return float(value)
         if option is Path and isinstance(value, str):
             return Path(value)
         if isinstance(option, type) and type(value) is option:

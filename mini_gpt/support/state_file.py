@@ -15,7 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from mini_gpt.support.files import file_digest, read_json, text_digest, utf8_name
+from mini_gpt.support.files import (
+    file_digest,
+    printable,
+    read_json,
+    text_digest,
+    utf8_name,
+)
 from mini_gpt.support.model_folder import CHECKPOINT_FILES
 
 # Nothing is pickled, not even by torch.save with its restricted reader: the tensors go
@@ -136,9 +142,9 @@ def read_state(folder: Path) -> dict[str, Any]:
             return unflatten_state(content["state"], read_tensors(folder / _TENSORS))
     except (*damage, RecursionError, SafetensorError) as fault:
         lacking = isinstance(fault, KeyError)
-        what = f"state.json has no field {fault}" if lacking else str(fault)
+        what = f"state.json has no field {fault}" if lacking else fault
         raise ValueError(
-            f"{folder} is not a whole checkpoint of training ({what})"
+            f"{folder} is not a whole checkpoint of training ({printable(what)})"
         ) from None
     raise other_version(folder, version)
 
@@ -161,6 +167,7 @@ def loading(part: str) -> Iterator[None]:
 def other_version(path: Path, version: object) -> ValueError:
     """The error for a run or a state that another version of mini_gpt wrote."""
     return ValueError(
-        f"{path} was made by another version of mini_gpt (its format is {version}, "
-        f"this one reads {VERSION}); go on with it there, or start a new run"
+        f"{path} was made by another version of mini_gpt (its format is "
+        f"{printable(version)}, this one reads {VERSION}); go on with it there, or "
+        "start a new run"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Integer
 
 from mini_gpt.characters import Tokenizer
+from mini_gpt.support.documents import encode_documents
 from mini_gpt.support.files import atomic_file
 from mini_gpt.support.tokenizer_file import fingerprint
 
@@ -21,21 +22,6 @@ from mini_gpt.support.tokenizer_file import fingerprint
 # follow.
 TOKEN_FILE_HEADER = struct.Struct("<8sIIQ8s32s")
 VERSION = 2
-
-
-def encode_documents(
-    documents: Iterable[str], tokenizer: Tokenizer
-) -> Iterator[list[int]]:
-    """The ids of documents, one list after another, with what stands between them.
-
-    Each document ends with the end-of-text token; where the tokenizer has none, an
-    empty line stands between documents. The texts may be produced one by one.
-    """
-    for number, document in enumerate(documents):
-        if tokenizer.end_of_text is not None:
-            yield [*tokenizer.encode(document), tokenizer.end_of_text]
-        else:
-            yield tokenizer.encode("\n\n" + document if number else document)
 
 
 def write_token_file(

@@ -7,7 +7,7 @@ import os
 from hashlib import sha256
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
-from mini_gpt.support.files import atomic_file, parse_json, read_text
+from mini_gpt.support.files import atomic_file, parse_json, printable, read_text
 
 TOKENIZER_FILE = "mini_gpt_tokenizer.json"  # Hugging Face's name is tokenizer.json
 FORMAT, VERSION = "mini_gpt tokenizer", 1
@@ -97,7 +97,7 @@ def read_tokenizer(path: str | os.PathLike[str], *classes: type[Made]) -> Made:
     except KeyError as fault:
         reason = f"it lacks {fault}"
     except (TypeError, AttributeError, ValueError) as fault:
-        reason = str(fault)
+        reason = printable(fault)
     raise ValueError(f"{path} is not a mini_gpt tokenizer that can be read: {reason}")
 
 

@@ -166,3 +166,12 @@ class TestBadInput:
 
     def test_empty_prompt(self, run: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert "prompt is empty" in complaint(["sample", str(run), "--prompt", ""], capsys)
+
+    def test_a_prompt_longer_than_the_context_is_refused_before_it_is_shown(
+        self, run: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert main(["sample", str(run), "--prompt", "Juliet, Juliet"]) == 2
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert "14 tokens does not fit the context of 7" in printed.err
+        assert "--past-context slide" in printed.err

@@ -15,8 +15,10 @@ import pytest
 import torch
 
 from mini_gpt.characters import CharTokenizer
+from mini_gpt.commands.cli import main
 from mini_gpt.model import GPT
 from mini_gpt.run import train
+from mini_gpt.sampling import SampleConfig
 from mini_gpt.support.model_folder import save_pretrained
 from mini_gpt.trainer import TrainConfig
 from tiny import tiny_config, tiny_gpt
@@ -97,3 +99,18 @@ def test_a_console_that_cannot_show_a_character_ended_the_command(
     text = result.stdout.decode(encoding)
     assert text.startswith({"ascii": "??", "cp1252": "é?", "utf-8": "é猫"}[encoding])
     assert len(text.replace(os.linesep, "\n")) == 33
+
+
+@pytest.mark.parametrize(
+    ("words", "seed"),
+    [(["sample", "--seed"], 2**64), (["sample", "--seed"], 2**63), (["train", "--seed"], 2**64)],
+)
+def test_a_seed_that_no_generator_takes_was_a_traceback(
+    words: list[str], seed: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, str(seed)])
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert f"seed {seed} must be at least " in said
+    assert f"less than {2**63}" in said
+    assert SampleConfig(seed=2**63 - 1).seed == TrainConfig(seed=2**63 - 1).seed

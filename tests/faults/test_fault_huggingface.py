@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,17 @@ class TestOthersCheckpoints:
         save_pretrained(build(), TOKENIZER, tmp_path / "ours")
         with pytest.raises(ValueError, match=r"dtype .* must be one of float64, float32, float16"):
             from_pretrained(tmp_path / "ours", dtype=dtype)
+
+    def test_three_dropouts_became_one_without_a_word(self, tmp_path: Path) -> None:
+        """They change nothing but training, so that the model is loaded all the same."""
+        folder = write_huggingface(build_peer(attn_pdrop=0.0, resid_pdrop=0.2), tmp_path / "a")
+        said = r"resid_pdrop 0\.2, embd_pdrop 0\.1, attn_pdrop 0\.0\), here there is one"
+        with pytest.warns(UserWarning, match=said):
+            assert assert_same_logits(folder).config.dropout == 0.2
+        folder = write_huggingface(build_peer(), tmp_path / "b")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert from_huggingface(folder).config.dropout == 0.1
 
     def test_one_more_row_for_a_pad_token(self, tmp_path: Path) -> None:
         peer = build_peer(vocab_size=280)

@@ -470,21 +470,6 @@ class TestOtherExits:
             quick(config=RUN, out=tmp_path / "run")
         assert saved_steps(tmp_path / "run") == [4]
 
-    def test_half_a_step_is_not_saved(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        update = Trainer.update
-
-        def fail(trainer: Trainer, loss: torch.Tensor) -> None:
-            if trainer.steps_done == 6:
-                raise MemoryError
-            update(trainer, loss)
-
-        monkeypatch.setattr(Trainer, "update", fail)
-        with pytest.raises(MemoryError):
-            quick(config=RUN, out=tmp_path / "run")
-        assert saved_steps(tmp_path / "run") == [4]
-
     def test_a_line_of_metrics_that_cannot_be_written_is_a_warning(self, tmp_path: Path) -> None:
         def block(found: dict[str, Any]) -> None:
             if found["step"] == 3:

@@ -12,9 +12,9 @@ import torch
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.data import BatchLoader, evaluation_batches
+from mini_gpt.support.documents import encode_documents
 from mini_gpt.support.token_file import (
     TOKEN_FILE_HEADER,
-    encode_documents,
     open_token_file,
     write_token_file,
 )
