@@ -11,6 +11,37 @@ from typing import Any, Literal
 
 from .support.validation import check_range, check_types
 
+
+# %% ../book/06_config.ipynb #ad5f05ee
+def _check(config: "GPTConfig") -> None:
+    """Refuse fields of the wrong kind, out of range, or that do not fit together."""
+    check_types(config)
+    sizes = "vocab_size context_length layers heads width hidden_width"
+    check_range(config, f"{sizes} pad_vocab_to_multiple key_value_heads", at_least=1)
+    check_range(config, "dropout", at_least=0, below=1)
+    check_range(config, "norm_epsilon", above=0, below=1)
+    if config.width % config.heads:
+        raise ValueError(
+            f"heads {config.heads} must divide width {config.width}; "
+            f"try width {config.heads * 64}"
+        )
+    if config.heads % config.kv_heads:
+        raise ValueError(
+            f"key_value_heads {config.kv_heads} must divide heads {config.heads}; "
+            "1 and None always do"
+        )
+    if config.position == "rotary" and config.head_width % 2:
+        raise ValueError(
+            f"rotary positions need an even head width, not {config.head_width}; "
+            f"try width {2 * config.width} or other heads than {config.heads}"
+        )
+    if config.position == "sinusoidal" and config.width % 2:
+        raise ValueError(
+            f"sinusoidal positions need an even width, not {config.width}; "
+            f"try width {2 * config.width}"
+        )
+
+
 # %% ../book/06_config.ipynb #cf88102a
 Position = Literal["learned", "sinusoidal", "rotary", "none"]
 Normalization = Literal["layer", "rms"]
@@ -59,34 +90,9 @@ class GPTConfig:
     key_value_heads: int | None = None
     activation: Activation = "gelu_tanh"
     norm_epsilon: float = 1e-5
-    # Long because it is one list of fields, with the rules by which they fit.
 
     def __post_init__(self) -> None:
-        check_types(self)
-        sizes = "vocab_size context_length layers heads width hidden_width"
-        check_range(self, f"{sizes} pad_vocab_to_multiple key_value_heads", at_least=1)
-        check_range(self, "dropout", at_least=0, below=1)
-        check_range(self, "norm_epsilon", above=0, below=1)
-        if self.width % self.heads:
-            raise ValueError(
-                f"heads {self.heads} must divide width {self.width}; "
-                f"try width {self.heads * 64}"
-            )
-        if self.heads % self.kv_heads:
-            raise ValueError(
-                f"key_value_heads {self.kv_heads} must divide heads {self.heads}; "
-                "1 and None always do"
-            )
-        if self.position == "rotary" and self.head_width % 2:
-            raise ValueError(
-                f"rotary positions need an even head width, not {self.head_width}; "
-                f"try width {2 * self.width} or other heads than {self.heads}"
-            )
-        if self.position == "sinusoidal" and self.width % 2:
-            raise ValueError(
-                f"sinusoidal positions need an even width, not {self.width}; "
-                f"try width {2 * self.width}"
-            )
+        _check(self)
 
     @property
     def head_width(self) -> int:

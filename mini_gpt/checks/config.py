@@ -8,6 +8,9 @@ import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from mini_gpt.checks.report import NotYet, call, expect, run_check
 from mini_gpt.config import GPTConfig
 
@@ -162,3 +165,31 @@ def description(answer: type[Any]) -> None:
         yield
 
     run_check(cases, "it refuses early, cannot change, and its defaults follow")
+
+
+def replacing(answer: Callable[[Tensor, Tensor, int], Tensor]) -> None:
+    """Check a dummy whose blocks replace the stream by the mean of the vectors so far.
+
+    Args:
+        answer: Takes ids, a table and a number of blocks; returns logits.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        table = torch.randn(7, 4, generator=generator)
+        for about, batch, time, layers, hint in (
+            ("no blocks", 2, 3, 0, "look the rows up, and multiply with table.T"),
+            ("one block", 1, 3, 1, "add up along time, then divide by 1, 2, 3, ..."),
+            ("two sequences", 2, 5, 1, "the mean runs along time, not along the batch"),
+            ("three blocks", 2, 5, 3, "each block gets what the one before it made"),
+        ):
+            ids = torch.randint(7, (batch, time), generator=generator)
+            stream = table[ids]
+            for _ in range(layers):
+                means = [stream[:, : place + 1].mean(1) for place in range(time)]
+                stream = torch.stack(means, dim=1)
+            found = call(answer, ids, table, layers)
+            expect(about, found, stream @ table.T, hint)
+            yield
+
+    run_check(cases, "what is written over is gone; what is added to stays")
