@@ -17,6 +17,7 @@ __all__ = [
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -27,22 +28,24 @@ from torch import Tensor, nn
 from .config import GPTConfig
 from .data import BatchLoader, Order
 from .diagnostics import flops_per_token
-from .loss import IGNORE_INDEX, evaluate, next_token_loss
+from .loss import IGNORE_INDEX, evaluate
 from .model import GPT
 from .optimizer import (
     OptimizerConfig,
     learning_rate_at,
     make_optimizers,
+    orthogonalize,
     set_learning_rate,
 )
+from .support.ahead import Ahead
 from .support.data_checks import check_splits
 from .support.device import (
     autocast,
     compile_model,
     device_peak,
+    fast_products,
     resolve_device,
     resolve_precision,
-    to_device,
 )
 from .support.distributed import (
     all_reduce_sum,
@@ -81,6 +84,9 @@ class TrainConfig(OptimizerConfig):
         precision: Number format of matrix products; "auto" is bfloat16 on CUDA cards
             that have it, float16 on older ones, and float32 elsewhere.
         compile: Whether to use torch.compile; None means on CUDA only.
+        cuda_graphs: Whether compiled steps on a CUDA card are recorded once and then
+            replayed, for small models, which wait for Python otherwise. Not used with
+            several processes or micro-batches.
 
     Raises:
         TypeError: if a field is of another kind.
@@ -96,6 +102,7 @@ class TrainConfig(OptimizerConfig):
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool | None = None
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,8 +170,18 @@ class Stepper:
         torch.manual_seed(config.seed + rank())  # for dropout
         self.model = model.to(self.device).train()
         self.replica = data_parallel(model, self.device)
-        self.predict = compile_model(self.replica, self.device, config.compile)
+        alone = world_size() == config.accumulation_steps == 1
+        compiled = partial(
+            compile_model,
+            device=self.device,
+            wanted=config.compile,
+            graphs=config.cuda_graphs and alone,
+        )
+        self.predict = compiled(self.replica)
         self.optimizers = make_optimizers(model, config)
+        for muon in self.optimizers[:-1]:
+            muon.orthogonalize = compiled(orthogonalize)  # type: ignore[attr-defined]
+        self.ahead = Ahead(self.device)
         scaled = self.precision == "float16"  # whose small gradients would become 0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
         self.meter = Meter(self.device, config.batch_size * self.context_length)
@@ -175,10 +192,17 @@ class Stepper:
     def step(self) -> Float[Tensor, ""]:
         """Improve the model on one batch; returns its loss before, in nats per token.
 
-        The loss stays on the device. On a CUDA card nothing in here waits for it with
-        AdamW alone; Muon waits once, to be told whether to step.
+        The loss stays on the device, and nothing in here waits for it.
         """
-        inputs, targets = (to_device(ids, self.device) for ids in next(self.batches))
+        with fast_products(self.precision):
+            loss = self._gradient()
+            self.update(loss)
+        self.ahead.prepare(self.batches)  # while the device is at work
+        return loss
+
+    def _gradient(self) -> Float[Tensor, ""]:
+        """Add up the gradients of the next batch; returns its loss."""
+        inputs, targets = self.ahead.take(self.batches)
         self.last_inputs, parts = inputs, self.config.accumulation_steps
         # The loss is a mean over all tokens of the batch, in all micro-batches of all
         # processes. So each part adds its *sum*, divided by the count of the whole.
@@ -189,13 +213,11 @@ class Stepper:
         for number, (x, y) in enumerate(micro_batches(inputs, targets, parts), start=1):
             with no_sync(self.replica, wanted=number < parts):  # send with the last
                 with autocast(self.device, self.precision):
-                    loss = next_token_loss(self.predict(x), y, "sum")
+                    loss = self.predict(x, targets=y)
                 # Gradients are averaged over the processes, but the sum is wanted.
                 self.scaler.scale(loss * world_size() / counted).backward()
             total = total + loss.detach()
-        loss = all_reduce_sum(total) / counted
-        self.update(loss)
-        return loss
+        return all_reduce_sum(total) / counted
 
     def update(self, loss: Float[Tensor, ""]) -> None:
         """Change the weights by their gradients, if these and the loss are finite."""

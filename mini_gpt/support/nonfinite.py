@@ -13,11 +13,11 @@ from torch import Tensor, nn
 def step_if_finite(healthy: Bool[Tensor, ""], optimizer: torch.optim.Optimizer) -> None:
     """Take an optimizer's step, or leave weights and optimizer exactly as they are.
 
-    A fused optimizer, such as our AdamW, is told on the device, and nothing waits for
-    the answer. Any other, such as Muon, can only be asked to step or not: Python must
-    then know, and waits until the device has said so.
+    A fused optimizer, such as our AdamW, is told on the device, and so is our Muon:
+    nothing waits for the answer. Any other can only be asked to step or not: Python
+    must then know, and waits until the device has said so.
     """
-    if optimizer.defaults.get("fused"):
+    if optimizer.defaults.get("fused") or hasattr(optimizer, "found_inf"):
         optimizer.found_inf = (~healthy).float()  # type: ignore[attr-defined]
         optimizer.step()
     elif healthy:
