@@ -25,7 +25,7 @@ from .characters import Tokenizer
 from .model import GPT
 from .sampling import SampleConfig, choose_tokens
 from .support.prompts import check_prompt, encode_prompt
-from .support.recording import StepWriter, write_ahead
+from .support.recording import last_position, replay
 from .support.text_streamer import FinishReason, TextStreamer
 
 
@@ -81,16 +81,11 @@ class KVCache:
         self.length = end
         return self.keys[:, :, :end], self.values[:, :, :end]  # views, not copies
 
-    def kept(self) -> tuple[Tensor, Tensor] | None:
-        """The keys and values of all positions so far; None if nothing was ever."""
-        if self.keys is None or self.values is None:
-            return None
-        return self.keys[:, :, : self.length], self.values[:, :, : self.length]
-
     def select_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows only, in this order; a row may be named twice."""
-        if (both := self.kept()) is not None:
-            kept = both[0][list(rows)], both[1][list(rows)]
+        if self.keys is not None and self.values is not None:
+            places = list(rows), slice(None), slice(self.length)
+            kept = self.keys[places], self.values[places]
             self.keys, self.values, self.length = None, None, 0
             self.append(*kept)
 
@@ -215,14 +210,6 @@ def generate_ids(
 
 
 # %% ../book/19_generation.ipynb #3478e0bd
-def _add(text: TextStreamer, id: int, full: bool) -> str:
-    """The text that becomes certain by an id, which is the last if all is full."""
-    certain = text.add(id)
-    if full and text.finish_reason is None:
-        certain += text.end("context")
-    return certain
-
-
 def _grow(
     model: GPT,
     tokenizer: Tokenizer,
@@ -252,7 +239,7 @@ def _grow(
             following |= zip(drawing, ids, strict=True)
         full = config.past_context == "stop" and done >= context
         for row in drawing:
-            if certain := _add(texts[row], following[row], full):
+            if certain := texts[row].add(following[row], full=full):
                 yield row, certain
         going = [row for row in rows if texts[row].finish_reason is None]
         if len(going) < len(rows):  # a finished row costs nothing more
@@ -261,36 +248,6 @@ def _grow(
 
 
 # %% ../book/19_generation.ipynb #19a05502
-def _replay(
-    model: GPT,
-    tokenizer: Tokenizer,
-    givens: list[list[int]],
-    texts: list[TextStreamer],
-    config: SampleConfig,
-    last: int,
-) -> Iterator[tuple[int, str]]:
-    """As `_grow`, by steps of a fixed shape up to the position `last`."""
-    rows = [row for row, text in enumerate(texts) if text.finish_reason is None]
-    if not rows:
-        return
-    prompts = [givens[row] for row in rows]
-    session, shortest = InferenceSession(model), min(map(len, prompts))
-    logits = session.feed([prompt[:shortest] for prompt in prompts])[:, 0]
-    fed = [kept for cache in session.caches if (kept := cache.kept()) is not None]
-    seeds = [config.seed + row for row in rows]
-    size = tokenizer.vocab_size
-    writer = StepWriter(model, fed, prompts, config, seeds, size, last)
-    writer.choose(logits.clone())
-    for done, ids in write_ahead(writer):
-        full = config.past_context == "stop" and done >= session.context
-        for row, id in zip(rows, ids, strict=True):
-            if done >= len(givens[row]) and texts[row].finish_reason is None:
-                if certain := _add(texts[row], id, full):
-                    yield row, certain
-        if all(texts[row].finish_reason for row in rows):
-            return
-
-
 def generate_rows(
     model: GPT,
     tokenizer: Tokenizer,
@@ -303,30 +260,21 @@ def generate_rows(
 
     Prompts are ids, as `encode_prompt` gives them. Row i has its own random numbers,
     from the seed `config.seed + i`, so that it does not depend on the other rows.
-
-    Args:
-        recorded: Whether to write by steps of a fixed shape; None: on CUDA cards. Where
-            the window may have to slide, steps have no fixed shape.
+    `recorded` asks for steps of a fixed shape; None: on CUDA cards.
 
     Returns:
-        The texts, and an iterator of (row, text that has become certain).
-
-    Raises:
-        ValueError: as for `generate_ids`.
+        The texts, and an iterator of (row, text that has become certain). The errors
+        are those of `generate_ids`.
     """
     for prompt in prompts:
         check_prompt(model, prompt, config)
     givens = [prompt[-model.config.context_length :] for prompt in prompts]
     limits = config.max_new_tokens, config.stop, config.stop_ids
     texts = [TextStreamer(tokenizer, *limits) for _ in prompts]
-    context, work = model.config.context_length, (model, tokenizer, givens, texts)
-    # The position of the last token that any row may ask for.
-    last = max(map(len, givens), default=0) + config.max_new_tokens - 1
-    if recorded is None:
-        recorded = next(model.parameters()).is_cuda
-    if recorded and (last <= context or config.past_context == "stop"):
-        return texts, _replay(*work, config, min(last, context))
-    return texts, _grow(*work, config)
+    work = tokenizer, givens, texts, config
+    if (last := last_position(model, givens, config, recorded)) is None:
+        return texts, _grow(model, *work)
+    return texts, replay(InferenceSession(model), *work, last)
 
 
 # %% ../book/19_generation.ipynb #3f02ffbc

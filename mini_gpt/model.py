@@ -34,6 +34,8 @@ class GPT(nn.Module):
         self.decoder = Decoder(config)
         self.initialize()
 
+    # Long because the one forward pass has all that later chapters ask of it.
+
     @torch.no_grad()
     def initialize(self) -> None:
         """Draw fresh weights: normal with standard deviation 0.02, biases 0.

@@ -15,7 +15,7 @@ __all__ = [
 
 # %% ../book/15_optimizer.ipynb #4c77608b
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -229,13 +229,18 @@ class Muon(torch.optim.Muon):
 
 # %% ../book/15_optimizer.ipynb #a98f24da
 def make_optimizers(
-    model: nn.Module, config: OptimizerConfig
+    model: nn.Module,
+    config: OptimizerConfig,
+    compiled: Callable[..., Any] = lambda function: function,
 ) -> list[torch.optim.Optimizer]:
     """What trains a model: AdamW alone, or Muon for the blocks' matrices beside it.
 
     Muon (Jordan et al. 2024) replaces the gradient of a matrix by the nearest matrix
     that stretches all directions alike. A step of Muon is measured by what it does to a
     direction, one of AdamW by what it does to a number, so each has its own rate.
+
+    Args:
+        compiled: What makes a function faster: Muon's products go through it.
     """
     if config.optimizer == "adamw":
         return [make_adamw(model, config)]
@@ -246,6 +251,7 @@ def make_optimizers(
     ]
     rates = config.muon_learning_rate, config.beta1, config.weight_decay
     muon = Muon(matrices, *rates)
+    muon.orthogonalize = compiled(orthogonalize)
     return [muon, make_adamw(model, config, without=matrices)]
 
 

@@ -6,7 +6,6 @@
 __all__ = [
     "SampleConfig",
     "apply_rules",
-    "check_highest",
     "choose_tokens",
     "min_p",
     "multinomial",
@@ -29,6 +28,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .support.nonfinite import check_highest
 from .support.validation import check_range, check_types
 
 
@@ -36,10 +36,7 @@ from .support.validation import check_range, check_types
 def throw_darts(
     logits: Float[Tensor, "batch vocab_size"], darts: Float[Tensor, " batch"]
 ) -> Int[Tensor, " batch"]:
-    """Where a number from 0 to 1 falls on the running sum of each row's probabilities.
-
-    On the device that the logits are on; nothing waits for it.
-    """
+    """Where a number from 0 to 1 falls on the running sum of a row's probabilities."""
     ends = logits.double().softmax(-1).cumsum(-1)
     # Rounding may leave the last end a little off 1, so darts are thrown at the sum
     # itself. `right` skips parts of no length: what has no probability is never drawn.
@@ -268,12 +265,7 @@ class SampleConfig:
 def apply_rules(
     logits: Float[Tensor, "batch vocab_size"], config: SampleConfig
 ) -> Float[Tensor, "batch vocab_size"]:
-    """All rules but the repetition penalty, one after the other, on any device.
-
-    Args:
-        logits: In double precision; each row's highest is a finite number.
-        config: How to choose; at temperature 0 only the likeliest token stays possible.
-    """
+    """All rules but the penalty; each row's highest logit is a finite number."""
     if config.temperature == 0:
         best = logits.argmax(-1, keepdim=True)
         return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
@@ -289,15 +281,6 @@ def apply_rules(
     if config.typical_p is not None:
         logits = typical_p(logits, config.typical_p)
     return logits
-
-
-def check_highest(highest: list[float]) -> None:
-    """Raise ValueError unless each row's highest score is a finite number."""
-    if not all(map(math.isfinite, highest)):
-        raise ValueError(
-            f"the model's highest score is {highest}, not a finite "
-            "number; its weights are damaged, or its training has diverged"
-        )
 
 
 def process_logits(

@@ -17,7 +17,6 @@ __all__ = [
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -26,7 +25,7 @@ from jaxtyping import Float, Int, Integer
 from torch import Tensor, nn
 
 from .config import GPTConfig
-from .data import BatchLoader, Order
+from .data import Order
 from .diagnostics import flops_per_token
 from .loss import IGNORE_INDEX, evaluate
 from .model import GPT
@@ -34,14 +33,13 @@ from .optimizer import (
     OptimizerConfig,
     learning_rate_at,
     make_optimizers,
-    orthogonalize,
     set_learning_rate,
 )
-from .support.ahead import Ahead
+from .support.ahead import Ahead, batch_loader
 from .support.data_checks import check_splits
 from .support.device import (
     autocast,
-    compile_model,
+    compiler,
     device_peak,
     fast_products,
     resolve_device,
@@ -116,19 +114,6 @@ class TrainConfig(OptimizerConfig):
 MAX_SKIPPED_STEPS = 10  # in a row, without a finite gradient: then a run gives up
 
 
-def _batch_loader(tokens: np.ndarray, time: int, config: TrainConfig) -> BatchLoader:
-    """This process's share of every batch."""
-    return BatchLoader(
-        tokens,
-        batch_size=config.batch_size,
-        context_length=time,
-        seed=config.seed,
-        order=config.order,
-        rank=rank(),
-        world_size=world_size(),
-    )
-
-
 def _diverged(what: str, config: TrainConfig) -> FloatingPointError:
     """The error of a run that no longer learns, with a remedy."""
     return FloatingPointError(
@@ -162,25 +147,19 @@ class Stepper:
         training_tokens: Integer[np.ndarray, " training"],
         config: TrainConfig | None = None,
     ) -> None:
+        # Long because a step, with all that it needs, is told in one place.
         self.config = config = config or TrainConfig()
         self.device = resolve_device(config.device)
         self.precision = resolve_precision(self.device, config.precision)
         self.context_length = model.config.context_length
-        self.batches = _batch_loader(training_tokens, self.context_length, config)
+        self.batches = batch_loader(training_tokens, self.context_length, config)
         torch.manual_seed(config.seed + rank())  # for dropout
         self.model = model.to(self.device).train()
         self.replica = data_parallel(model, self.device)
-        alone = world_size() == config.accumulation_steps == 1
-        compiled = partial(
-            compile_model,
-            device=self.device,
-            wanted=config.compile,
-            graphs=config.cuda_graphs and alone,
-        )
+        graphs = config.cuda_graphs and world_size() == config.accumulation_steps == 1
+        compiled = compiler(self.device, config.compile, graphs)
         self.predict = compiled(self.replica)
-        self.optimizers = make_optimizers(model, config)
-        for muon in self.optimizers[:-1]:
-            muon.orthogonalize = compiled(orthogonalize)  # type: ignore[attr-defined]
+        self.optimizers = make_optimizers(model, config, compiled)
         self.ahead = Ahead(self.device)
         scaled = self.precision == "float16"  # whose small gradients would become 0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
@@ -189,19 +168,12 @@ class Stepper:
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)
         self.consecutive_skipped = torch.zeros_like(self.skipped)
 
+    @fast_products
     def step(self) -> Float[Tensor, ""]:
         """Improve the model on one batch; returns its loss before, in nats per token.
 
         The loss stays on the device, and nothing in here waits for it.
         """
-        with fast_products(self.precision):
-            loss = self._gradient()
-            self.update(loss)
-        self.ahead.prepare(self.batches)  # while the device is at work
-        return loss
-
-    def _gradient(self) -> Float[Tensor, ""]:
-        """Add up the gradients of the next batch; returns its loss."""
         inputs, targets = self.ahead.take(self.batches)
         self.last_inputs, parts = inputs, self.config.accumulation_steps
         # The loss is a mean over all tokens of the batch, in all micro-batches of all
@@ -217,7 +189,10 @@ class Stepper:
                 # Gradients are averaged over the processes, but the sum is wanted.
                 self.scaler.scale(loss * world_size() / counted).backward()
             total = total + loss.detach()
-        return all_reduce_sum(total) / counted
+        loss = all_reduce_sum(total) / counted
+        self.update(loss)
+        self.ahead.prepare(self.batches)  # while the device is at work
+        return loss
 
     def update(self, loss: Float[Tensor, ""]) -> None:
         """Change the weights by their gradients, if these and the loss are finite."""

@@ -197,11 +197,10 @@ def test_graphs_are_for_one_process_that_takes_a_batch_at_once(
 ) -> None:
     asked: list[bool] = []
 
-    def watch(model: Any, graphs: bool, **how: Any) -> Any:
-        asked.append(graphs)
-        return model
+    def watch(device: torch.device, wanted: bool | None, graphs: bool) -> Any:
+        return lambda function: asked.append(graphs) or function
 
-    monkeypatch.setattr("mini_gpt.trainer.compile_model", watch)
+    monkeypatch.setattr("mini_gpt.trainer.compiler", watch)
     stepper(cuda_graphs=True)
     stepper(cuda_graphs=True, accumulation_steps=2)
     stepper()

@@ -5,13 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from mini_gpt.data import BatchLoader
+from mini_gpt.support.distributed import rank, world_size
 
 _Pair = tuple[Int[Tensor, "rows time"], Int[Tensor, "rows time"]]
+
+
+def batch_loader(tokens: np.ndarray, time: int, config: Any) -> BatchLoader:
+    """This process's share of every batch.
+
+    Args:
+        config: A `TrainConfig`.
+    """
+    return BatchLoader(
+        tokens,
+        batch_size=config.batch_size,
+        context_length=time,
+        seed=config.seed,
+        order=config.order,
+        rank=rank(),
+        world_size=world_size(),
+    )
 
 
 def _place(batches: Any) -> tuple[BatchLoader, int, int]:

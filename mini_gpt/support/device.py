@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial, wraps
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,8 +97,19 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return torch.autocast(device.type, getattr(torch, precision))
 
 
+def fast_products(method: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """A method inside `coarse_products(self.precision)`."""
+
+    @wraps(method)
+    def inside(self: Any) -> Tensor:
+        with coarse_products(self.precision):
+            return method(self)
+
+    return inside
+
+
 @contextmanager
-def fast_products(precision: str) -> Iterator[None]:
+def coarse_products(precision: str) -> Iterator[None]:
     """Where products may be coarse, let a card take those left in float32 coarsely too.
 
     That is TensorFloat-32, with float32's range and ten bits behind the point. Who asks
@@ -139,3 +152,10 @@ def compile_model(
     if graphs and device.type == "cuda":
         return torch.compile(model, mode="reduce-overhead")
     return torch.compile(model)
+
+
+def compiler(
+    device: torch.device, wanted: bool | None, graphs: bool = False
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """`compile_model` with all but the model said."""
+    return partial(compile_model, device=device, wanted=wanted, graphs=graphs)

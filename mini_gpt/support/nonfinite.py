@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -54,3 +55,12 @@ def find_nonfinite(model: nn.Module, inputs: Int[Tensor, "batch time"]) -> str:
         part = found[0] or "the model"
         return f"the weights are finite, but the output of {part} is not"
     return "weights and outputs are finite, so the gradient overflows on its way back"
+
+
+def check_highest(highest: list[float]) -> None:
+    """Raise ValueError unless each row's highest score is a finite number."""
+    if not all(map(math.isfinite, highest)):
+        raise ValueError(
+            f"the model's highest score is {highest}, not a finite number; its weights "
+            "are damaged, or its training has diverged"
+        )

@@ -10,20 +10,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from mini_gpt.characters import Tokenizer
 from mini_gpt.model import GPT
 from mini_gpt.sampling import (
     SampleConfig,
     apply_rules,
-    check_highest,
     repetition_penalty,
     throw_darts,
 )
 from mini_gpt.support.modes import evaluating
+from mini_gpt.support.nonfinite import check_highest
+from mini_gpt.support.text_streamer import TextStreamer
 
 _WARM_UP = 3  # steps before the recording, for what libraries prepare at first use
 _LOOK_AT_MOST = 16  # steps between two looks at what was written
@@ -256,3 +259,64 @@ def write_ahead(
         ready = min(last, ready + looks)
         looks = min(_LOOK_AT_MOST, 2 * looks)  # the first words come soon
         _look(step, ready + 1 - done, writer.model)
+
+
+def last_position(
+    model: GPT,
+    givens: Sequence[Sequence[int]],
+    config: SampleConfig,
+    recorded: bool | None,
+) -> int | None:
+    """Position of the last token that a row may ask for; None: not by fixed steps.
+
+    Args:
+        recorded: Whether that is wanted; None: on CUDA cards. Where the window may have
+            to slide, each step has another shape.
+    """
+    context = model.config.context_length
+    wanted = next(model.parameters()).is_cuda if recorded is None else recorded
+    last = max(map(len, givens), default=0) + config.max_new_tokens - 1
+    fits = last <= context or config.past_context == "stop"
+    return min(last, context) if wanted and fits else None
+
+
+def replay(
+    session: Any,
+    tokenizer: Tokenizer,
+    givens: Sequence[Sequence[int]],
+    texts: Sequence[TextStreamer],
+    config: SampleConfig,
+    last: int,
+) -> Iterator[tuple[int, str]]:
+    """Write all rows up to a position; yields (row, text that has become certain).
+
+    A row that has ended is written on, and not looked at.
+
+    Args:
+        session: A new `InferenceSession`; it reads what all prompts have.
+        last: As `last_position` gives it.
+    """
+    rows = [row for row, text in enumerate(texts) if text.finish_reason is None]
+    if not rows:
+        return
+    prompts = [givens[row] for row in rows]
+    shortest = min(map(len, prompts))
+    logits = session.feed([prompt[:shortest] for prompt in prompts])[:, 0].clone()
+    seeds = [config.seed + row for row in rows]
+    fed = [
+        (cache.keys[:, :, :shortest], cache.values[:, :, :shortest])
+        for cache in session.caches
+    ]
+    writer = StepWriter(
+        session.model, fed, prompts, config, seeds, tokenizer.vocab_size, last
+    )
+    writer.choose(logits)
+    for done, ids in write_ahead(writer):
+        full = config.past_context == "stop" and done >= session.context
+        for row, id in zip(rows, ids, strict=True):
+            if done < len(givens[row]) or texts[row].finish_reason is not None:
+                continue  # its prompt, or beyond its end
+            if certain := texts[row].add(id, full=full):
+                yield row, certain
+        if all(texts[row].finish_reason for row in rows):
+            return

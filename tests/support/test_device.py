@@ -70,9 +70,9 @@ def test_graphs_are_for_cards(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_coarse_products_are_for_who_asks_and_end() -> None:
     before = torch.get_float32_matmul_precision()
     for precision, expected in (("float32", before), ("bfloat16", "high"), ("float16", "high")):
-        with device.fast_products(precision):
+        with device.coarse_products(precision):
             assert torch.get_float32_matmul_precision() == expected
         assert torch.get_float32_matmul_precision() == before
-    with pytest.raises(KeyError), device.fast_products("bfloat16"):
+    with pytest.raises(KeyError), device.coarse_products("bfloat16"):
         raise KeyError
     assert torch.get_float32_matmul_precision() == before == "highest"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -81,7 +81,7 @@ def test_any_rows_are_those_of_the_plain_loop(
 
 
 def test_text_that_slides_is_written_by_the_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mini_gpt.generation.write_ahead", None)
+    monkeypatch.setattr("mini_gpt.generation.replay", None)
     config = SampleConfig(max_new_tokens=20, past_context="slide")
     assert len(texts(lively_model(), config, PROMPTS[:1], recorded=True)[0][0]) == 20
 
@@ -118,7 +118,7 @@ def test_scores_that_are_no_number_are_refused_where_the_plain_loop_does() -> No
         with torch.no_grad():
             model.positions.weight[6, 2] = math.nan
         found, growing = generate_rows(model, LETTERS, PROMPTS, config, recorded=recorded)
-        with pytest.raises(ValueError, match="highest score is .*nan.* not a finite number"):
+        with pytest.raises(ValueError, match=r"highest score is .*nan.* not a finite number"):
             list(growing)
         ends.append([text.ids for text in found])
     assert ends[0] == ends[1]
@@ -135,7 +135,7 @@ def writer(model: GPT, config: SampleConfig | None = None, last: int = 10) -> St
     """One that has chosen its first ids."""
     session = InferenceSession(model)
     logits = session.feed([prompt[:1] for prompt in PROMPTS])[:, 0].clone()
-    fed = [cache.kept() for cache in session.caches]
+    fed = [(cache.keys[:, :, :1], cache.values[:, :, :1]) for cache in session.caches]
     made = StepWriter(model, fed, PROMPTS, config or SampleConfig(), range(4), 19, last)
     made.choose(logits)
     return made
@@ -204,7 +204,7 @@ def test_steps_on_a_cpu_are_done_as_they_are() -> None:
 class FakeGraph:
     """What stands for a recorded step where there is no card."""
 
-    made: list[FakeGraph] = []
+    made: ClassVar[list[FakeGraph]] = []
 
     def __init__(self) -> None:
         self.played = 0
