@@ -86,8 +86,10 @@ def causal_attention(
             query, key, value, dropout_p=dropout, is_causal=True, enable_gqa=shared
         )
     visible = None  # a single query at the end may look everywhere
-    if queries > 1 or mask is not None:
+    if queries > 1:
         visible = attention_mask(queries, keys, mask).to(query.device)
+    elif mask is not None:
+        visible = mask[:, None] if mask.ndim == 3 else mask
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=visible, dropout_p=dropout, enable_gqa=shared
     )

@@ -25,6 +25,7 @@ from .characters import Tokenizer
 from .model import GPT
 from .sampling import SampleConfig, choose_tokens
 from .support.prompts import check_prompt, encode_prompt
+from .support.recording import last_position, replay
 from .support.text_streamer import FinishReason, TextStreamer
 
 
@@ -238,10 +239,7 @@ def _grow(
             following |= zip(drawing, ids, strict=True)
         full = config.past_context == "stop" and done >= context
         for row in drawing:
-            certain = texts[row].add(following[row])
-            if full and texts[row].finish_reason is None:
-                certain += texts[row].end("context")
-            if certain:
+            if certain := texts[row].add(following[row], full=full):
                 yield row, certain
         going = [row for row in rows if texts[row].finish_reason is None]
         if len(going) < len(rows):  # a finished row costs nothing more
@@ -249,26 +247,34 @@ def _grow(
         rows, new = going, [[following[row]] for row in going]
 
 
+# %% ../book/19_generation.ipynb #19a05502
 def generate_rows(
-    model: GPT, tokenizer: Tokenizer, prompts: Sequence[list[int]], config: SampleConfig
+    model: GPT,
+    tokenizer: Tokenizer,
+    prompts: Sequence[list[int]],
+    config: SampleConfig,
+    *,
+    recorded: bool | None = None,
 ) -> tuple[list[TextStreamer], Iterator[tuple[int, str]]]:
     """Begin a text after each prompt; they grow while the iterator is asked for more.
 
     Prompts are ids, as `encode_prompt` gives them. Row i has its own random numbers,
     from the seed `config.seed + i`, so that it does not depend on the other rows.
+    `recorded` asks for steps of a fixed shape; None: on CUDA cards.
 
     Returns:
-        The texts, and an iterator of (row, text that has become certain).
-
-    Raises:
-        ValueError: as for `generate_ids`.
+        The texts, and an iterator of (row, text that has become certain). The errors
+        are those of `generate_ids`.
     """
     for prompt in prompts:
         check_prompt(model, prompt, config)
     givens = [prompt[-model.config.context_length :] for prompt in prompts]
     limits = config.max_new_tokens, config.stop, config.stop_ids
     texts = [TextStreamer(tokenizer, *limits) for _ in prompts]
-    return texts, _grow(model, tokenizer, givens, texts, config)
+    work = tokenizer, givens, texts, config
+    if (last := last_position(model, givens, config, recorded)) is None:
+        return texts, _grow(model, *work)
+    return texts, replay(InferenceSession(model), *work, last)
 
 
 # %% ../book/19_generation.ipynb #3f02ffbc

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from .config import GPTConfig
 from .decoder import Decoder
 from .embedding import TokenEmbedding
+from .loss import linear_cross_entropy
 from .multi_head import LayerCache
 from .position import make_positions
 
@@ -42,13 +43,14 @@ def _draw_weights(model: nn.Module, layers: int) -> None:
             )
 
 
-def _check_ids(ids: Tensor, offset: int, context_length: int) -> None:
+def _check_ids(ids: Tensor, offset: int | Tensor, context_length: int) -> None:
     if ids.ndim != 2:
         raise ValueError(
             f"ids of shape {tuple(ids.shape)} must have two axes, batch and time; "
             "for one sequence, ids[None] is a batch of one"
         )
-    if offset + ids.shape[1] > context_length:
+    # An offset on the device is not asked for: that would wait for it.
+    if isinstance(offset, int) and offset + ids.shape[1] > context_length:
         raise ValueError(
             f"{offset + ids.shape[1]} tokens do not fit the context of "
             f"{context_length}; shorten the text, or build the model "
@@ -82,8 +84,9 @@ class GPT(nn.Module):
         mask: Bool[Tensor, "batch time keys"] | None = None,
         *,
         last: int | None = None,
-    ) -> Float[Tensor, "batch scored vocab_size"]:
-        """The logits of the next token at every position.
+        targets: Int[Tensor, "batch time"] | None = None,
+    ) -> Float[Tensor, "batch scored vocab_size"] | Float[Tensor, ""]:
+        """The logits of the next token at every position, or the loss of `targets`.
 
         Args:
             ids: Token ids, from 0 to V - 1.
@@ -93,6 +96,9 @@ class GPT(nn.Module):
             last: Score only this many of the last positions, at least 1; None means
                 all. Writing needs one, and scoring is the largest product of a small
                 model.
+            targets: The tokens that came next. With them the result is their summed
+                loss, so that a compiler sees both together; a large batch's logits are
+                then never stored whole.
 
         Raises:
             ValueError: if the ids are no batch, the positions reach beyond the context,
@@ -103,7 +109,10 @@ class GPT(nn.Module):
         stream = self.hidden(ids, caches, mask)
         if last is not None:
             stream = stream[:, -last:]
-        return self.token_embedding.logits(stream)
+        if targets is None:
+            return self.token_embedding.logits(stream)
+        table, known = self.token_embedding.weight, self.config.vocab_size
+        return linear_cross_entropy(stream, table, targets, known)
 
     def hidden(
         self,

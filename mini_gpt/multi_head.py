@@ -8,7 +8,7 @@ __all__ = ["LayerCache", "MultiHeadAttention"]
 # %% ../book/10_multi_head.ipynb #d19ea5e8
 from typing import Protocol, runtime_checkable
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from .attention import causal_attention
@@ -22,10 +22,11 @@ class LayerCache(Protocol):
     """What attention asks of a memory of earlier positions: how many, and all of them.
 
     Attributes:
-        length: Number of positions that it holds.
+        length: Number of positions that it holds; a tensor where only the device knows.
     """
 
-    length: int
+    @property
+    def length(self) -> int | Int[Tensor, ""]: ...
 
     def append(
         self,
@@ -57,7 +58,9 @@ class MultiHeadAttention(nn.Module):
         self.rotary = RotaryPositions(config) if config.position == "rotary" else None
 
     def project(
-        self, stream: Float[Tensor, "batch time width"], offset: int = 0
+        self,
+        stream: Float[Tensor, "batch time width"],
+        offset: int | Int[Tensor, ""] = 0,
     ) -> tuple[
         Float[Tensor, "batch heads time head_width"],
         Float[Tensor, "batch kv_heads time head_width"],

@@ -17,7 +17,7 @@ from collections.abc import Callable
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .config import GPTConfig
@@ -63,15 +63,27 @@ def sinusoidal_table(
 
 
 # %% ../book/08_position.ipynb #0ee69125
-def _check_span(offset: int, time: int, context_length: int) -> None:
-    """Raise ValueError unless positions from `offset` on are all in the context."""
+def _rows(
+    table: Tensor, time: int, offset: int | Int[Tensor, ""]
+) -> Float[Tensor, "time width"]:
+    """Rows `offset` to `offset + time - 1` of a table with one for each position.
+
+    Args:
+        offset: A tensor is not checked, since that would wait for its device.
+
+    Raises:
+        ValueError: if they reach beyond the table.
+    """
+    if isinstance(offset, Tensor):
+        return table.index_select(0, offset + torch.arange(time, device=table.device))
     if offset < 0:
         raise ValueError(f"offset {offset} is negative; positions are counted from 0")
-    if offset + time > context_length:
+    if offset + time > len(table):
         raise ValueError(
-            f"position {offset + time - 1} is beyond the context of {context_length}; "
+            f"position {offset + time - 1} is beyond the context of {len(table)}; "
             "shorten the text, or build the model with a longer context_length"
         )
+    return table[offset : offset + time]
 
 
 class SinusoidalPositions(nn.Module):
@@ -92,14 +104,15 @@ class SinusoidalPositions(nn.Module):
         table = sinusoidal_table(self.context_length, self.width).to(device)
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, time: int, offset: int = 0) -> Float[Tensor, "time width"]:
+    def forward(
+        self, time: int, offset: int | Int[Tensor, ""] = 0
+    ) -> Float[Tensor, "time width"]:
         """The rows for positions `offset` to `offset + time - 1`.
 
         Raises:
             ValueError: if they reach beyond the context.
         """
-        _check_span(offset, time, self.context_length)
-        return self.table[offset : offset + time]
+        return _rows(self.table, time, offset)
 
 
 # %% ../book/08_position.ipynb #b7ac0238
@@ -111,14 +124,15 @@ class LearnedPositions(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.context_length, config.width))
         nn.init.normal_(self.weight, std=0.02)
 
-    def forward(self, time: int, offset: int = 0) -> Float[Tensor, "time width"]:
+    def forward(
+        self, time: int, offset: int | Int[Tensor, ""] = 0
+    ) -> Float[Tensor, "time width"]:
         """The rows for positions `offset` to `offset + time - 1`.
 
         Raises:
             ValueError: if they reach beyond the context.
         """
-        _check_span(offset, time, len(self.weight))
-        return self.weight[offset : offset + time]
+        return _rows(self.weight, time, offset)
 
 
 # %% ../book/08_position.ipynb #0d9dee8b
@@ -164,7 +178,9 @@ class RotaryPositions(nn.Module):
         return self
 
     def forward(
-        self, vectors: Float[Tensor, "batch heads time head_width"], offset: int = 0
+        self,
+        vectors: Float[Tensor, "batch heads time head_width"],
+        offset: int | Int[Tensor, ""] = 0,
     ) -> Float[Tensor, "batch heads time head_width"]:
         """Turn the vector at each position by that position's angles.
 
@@ -177,9 +193,8 @@ class RotaryPositions(nn.Module):
             ValueError: if the positions reach beyond the context.
         """
         time = vectors.shape[-2]
-        _check_span(offset, time, self.context_length)
-        cosine = self.cosine[offset : offset + time]  # (time, head_width)
-        sine = self.sine[offset : offset + time]
+        cosine = _rows(self.cosine, time, offset)  # (time, head_width)
+        sine = _rows(self.sine, time, offset)
         # (a, b) -> (b, a) in every pair; the shape stays
         swapped = vectors.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
         return (vectors * cosine + swapped * sine).to(vectors.dtype)

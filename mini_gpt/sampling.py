@@ -5,12 +5,14 @@
 # %% auto #0
 __all__ = [
     "SampleConfig",
+    "apply_rules",
     "choose_tokens",
     "min_p",
     "multinomial",
     "process_logits",
     "repetition_penalty",
     "temperature",
+    "throw_darts",
     "top_k",
     "top_p",
     "typical_p",
@@ -26,10 +28,22 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from .support.nonfinite import check_highest
 from .support.validation import check_range, check_types
 
 
 # %% ../book/18_sampling.ipynb #5965cb26
+def throw_darts(
+    logits: Float[Tensor, "batch vocab_size"], darts: Float[Tensor, " batch"]
+) -> Int[Tensor, " batch"]:
+    """Where a number from 0 to 1 falls on the running sum of a row's probabilities."""
+    ends = logits.double().softmax(-1).cumsum(-1)
+    # Rounding may leave the last end a little off 1, so darts are thrown at the sum
+    # itself. `right` skips parts of no length: what has no probability is never drawn.
+    places = torch.searchsorted(ends, darts[:, None] * ends[:, -1:], right=True)
+    return places.squeeze(-1)
+
+
 def multinomial(
     logits: Float[Tensor, "batch vocab_size"], generators: Sequence[torch.Generator]
 ) -> list[int]:
@@ -43,12 +57,8 @@ def multinomial(
         logits: Scores of the next token, on the CPU; minus infinity means never.
         generators: One source of randomness for each row, on the CPU.
     """
-    ends = logits.double().softmax(-1).cumsum(-1)
-    darts = [torch.rand(1, dtype=ends.dtype, generator=g) for g in generators]
-    # Rounding may leave the last end a little off 1, so darts are thrown at the sum
-    # itself. `right` skips parts of no length: what has no probability is never drawn.
-    places = torch.searchsorted(ends, torch.stack(darts) * ends[:, -1:], right=True)
-    return places.squeeze(-1).tolist()
+    darts = [torch.rand(1, dtype=torch.double, generator=g) for g in generators]
+    return throw_darts(logits, torch.cat(darts)).tolist()
 
 
 # %% ../book/18_sampling.ipynb #939d12d9
@@ -256,6 +266,27 @@ class SampleConfig:
 
 
 # %% ../book/18_sampling.ipynb #272c1e3a
+def apply_rules(
+    logits: Float[Tensor, "batch vocab_size"], config: SampleConfig
+) -> Float[Tensor, "batch vocab_size"]:
+    """All rules but the penalty; each row's highest logit is a finite number."""
+    if config.temperature == 0:
+        best = logits.argmax(-1, keepdim=True)
+        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
+    # Softmax ignores what is added to all; with 0 as the highest, nothing overflows.
+    highest = logits.amax(-1, keepdim=True)
+    logits = temperature(logits - highest, config.temperature)
+    if config.top_k is not None:
+        logits = top_k(logits, config.top_k)
+    if config.top_p is not None:
+        logits = top_p(logits, config.top_p)
+    if config.min_p is not None:
+        logits = min_p(logits, config.min_p)
+    if config.typical_p is not None:
+        logits = typical_p(logits, config.typical_p)
+    return logits
+
+
 def process_logits(
     logits: Float[Tensor, "batch vocab_size"],
     config: SampleConfig,
@@ -280,26 +311,8 @@ def process_logits(
         for mark, ids in zip(marks, seen, strict=True):
             mark[list(ids)] = True
         logits = repetition_penalty(logits, marks, config.repetition_penalty)
-    highest = logits.amax(-1, keepdim=True)
-    if not all(map(math.isfinite, highest.flatten().tolist())):
-        raise ValueError(
-            f"the model's highest score is {highest.flatten().tolist()}, not a finite "
-            "number; its weights are damaged, or its training has diverged"
-        )
-    if config.temperature == 0:
-        best = logits.argmax(-1, keepdim=True)
-        return torch.full_like(logits, -math.inf).scatter(-1, best, 0.0)
-    # Softmax ignores what is added to all; with 0 as the highest, nothing overflows.
-    logits = temperature(logits - highest, config.temperature)
-    if config.top_k is not None:
-        logits = top_k(logits, config.top_k)
-    if config.top_p is not None:
-        logits = top_p(logits, config.top_p)
-    if config.min_p is not None:
-        logits = min_p(logits, config.min_p)
-    if config.typical_p is not None:
-        logits = typical_p(logits, config.typical_p)
-    return logits
+    check_highest(logits.amax(-1).tolist())
+    return apply_rules(logits, config)
 
 
 # %% ../book/18_sampling.ipynb #0a601bde

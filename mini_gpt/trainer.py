@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from .config import GPTConfig
 from .data import Order
 from .diagnostics import flops_per_token
-from .loss import IGNORE_INDEX, evaluate, next_token_loss
+from .loss import IGNORE_INDEX, evaluate
 from .model import GPT
 from .optimizer import (
     OptimizerConfig,
@@ -35,15 +35,16 @@ from .optimizer import (
     make_optimizers,
     set_learning_rate,
 )
+from .support.ahead import Ahead
 from .support.data_checks import check_splits
 from .support.device import (
     autocast,
-    compile_model,
+    compiler,
     device_peak,
+    fast_products,
     gradient_scaler,
     resolve_device,
     resolve_precision,
-    to_device,
 )
 from .support.distributed import (
     all_reduce_sum,
@@ -86,6 +87,9 @@ class TrainConfig(OptimizerConfig):
         precision: Number format of matrix products; "auto" is bfloat16 on CUDA cards
             that have it, float16 on older ones, and float32 elsewhere.
         compile: Whether to use torch.compile; None means on CUDA only.
+        cuda_graphs: Whether compiled steps on a CUDA card are recorded once and then
+            replayed, for small models, which wait for Python otherwise. Not used with
+            several processes or micro-batches.
 
     Raises:
         TypeError: if a field is of another kind.
@@ -102,6 +106,7 @@ class TrainConfig(OptimizerConfig):
     device: str = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool | None = None
+    cuda_graphs: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -151,6 +156,7 @@ class Stepper:
         config: TrainConfig | None = None,
         end_of_text: int | None = None,
     ) -> None:
+        # Long because a step, with all that it needs, is told in one place.
         self.config = config = config or TrainConfig()
         self.border = document_border(config.separate_documents, end_of_text)
         self.device = resolve_device(config.device)
@@ -160,21 +166,24 @@ class Stepper:
         torch.manual_seed(config.seed + rank())  # for dropout
         self.model = model.to(self.device).train()
         self.replica = data_parallel(model, self.device)
-        self.predict = compile_model(self.replica, self.device, config.compile)
-        self.optimizers = make_optimizers(model, config)
+        graphs = config.cuda_graphs and world_size() == config.accumulation_steps == 1
+        compiled = compiler(self.device, config.compile, graphs)
+        self.predict = compiled(self.replica)
+        self.optimizers = make_optimizers(model, config, compiled)
+        self.ahead = Ahead(self.device)
         self.scaler = gradient_scaler(self.device, self.precision)
         self.meter = Meter(self.device, config.batch_size * self.context_length)
         self.steps_done = 0
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)
         self.consecutive_skipped = torch.zeros_like(self.skipped)
 
+    @fast_products
     def step(self) -> Float[Tensor, ""]:
         """Improve the model on one batch; returns its loss before, in nats per token.
 
-        The loss stays on the device. On a CUDA card nothing in here waits for it with
-        AdamW alone; Muon waits once, to be told whether to step.
+        The loss stays on the device, and nothing in here waits for it.
         """
-        inputs, targets = (to_device(ids, self.device) for ids in next(self.batches))
+        inputs, targets = self.ahead.take(self.batches)
         self.last_inputs, parts = inputs, self.config.accumulation_steps
         # The loss is a mean over all tokens of the batch, in all micro-batches of all
         # processes. So each part adds its *sum*, divided by the count of the whole.
@@ -185,12 +194,14 @@ class Stepper:
         for number, (x, y) in enumerate(micro_batches(inputs, targets, parts), start=1):
             with no_sync(self.replica, wanted=number < parts):  # send with the last
                 with autocast(self.device, self.precision):
-                    logits = self.predict(x, **within_documents(x, self.border))
-                    loss = next_token_loss(logits, y, "sum")
+                    borders = within_documents(x, self.border)
+                    loss = self.predict(x, targets=y, **borders)
                 # Gradients are averaged over the processes, but the sum is wanted.
                 self.scaler.scale(loss * world_size() / counted).backward()
             total = total + loss.detach()
-        self.update(loss := all_reduce_sum(total) / counted)
+        loss = all_reduce_sum(total) / counted
+        self.update(loss)
+        self.ahead.prepare(self.batches)  # while the device is at work
         return loss
 
     def update(self, loss: Float[Tensor, ""]) -> None:

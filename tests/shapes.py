@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import jaxtyping
 import torch
 from hypothesis import strategies as st
 from torch import nn
@@ -11,6 +14,17 @@ from torch import nn
 from mini_gpt.config import GPTConfig
 
 Module = TypeVar("Module", bound=nn.Module)
+
+
+@contextmanager
+def without_shape_checks() -> Iterator[None]:
+    """Leave out the checks of tensor shapes: torch.compile cannot trace them."""
+    before = jaxtyping.config.jaxtyping_disable
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def shaken(model: Module, spread: float = 0.3, seed: int = 0) -> Module:

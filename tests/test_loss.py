@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mini_gpt.checks import loss as checks
-from mini_gpt.loss import IGNORE_INDEX, NGramModel, bits_per_byte, evaluate, next_token_loss
+from mini_gpt.loss import (
+    IGNORE_INDEX,
+    NGramModel,
+    bits_per_byte,
+    evaluate,
+    linear_cross_entropy,
+    next_token_loss,
+)
 from mini_gpt.support.compressors import adaptive_loss, file_loss
+from shapes import without_shape_checks
 from tiny import tiny_gpt
 
 SPLIT = np.random.default_rng(0).integers(17, size=250).astype(np.uint8)
@@ -162,6 +171,101 @@ def test_a_file_that_repeats_what_was_read_costs_little(program: str) -> None:
     alone, after = file_loss(program, text), file_loss(program, text, read_first=text)
     assert alone > math.log(26)  # nothing can be gained on random letters
     assert after < alone / 2
+
+
+# A batch whose logits are never all there
+
+
+def head(rows: int = 17, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
+    """A stream and a table, both with gradients, and targets, some of which do not count."""
+    generator = torch.Generator().manual_seed(3)
+    stream = torch.randn(3, 7, 12, generator=generator, dtype=dtype).requires_grad_()
+    table = torch.randn(rows, 12, generator=generator, dtype=dtype).requires_grad_()
+    targets = torch.randint(17, (3, 7), generator=generator)
+    targets[0, :2] = targets[2, 5] = IGNORE_INDEX
+    return stream, table, targets
+
+
+def with_gradients(loss: Tensor, *inputs: Tensor) -> list[Tensor]:
+    """The loss and its gradients, as a mean would give them: the factor reaches them too."""
+    return [loss.detach(), *torch.autograd.grad(loss / 18, inputs)]
+
+
+@pytest.mark.parametrize("rows", [17, 24])
+@pytest.mark.parametrize("at_once", [1, 24, 100, 300, 10**9])
+def test_a_loss_in_parts_is_the_plain_loss_with_its_gradient(rows: int, at_once: int) -> None:
+    stream, table, targets = head(rows, torch.float64)
+    logits = (stream @ table.T)[..., :17]
+    expected = with_gradients(next_token_loss(logits, targets, "sum"), stream, table)
+    loss = linear_cross_entropy(stream, table, targets, 17, at_once=at_once)
+    for mine, plain in zip(with_gradients(loss, stream, table), expected, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-12, atol=1e-12)
+    assert not expected[2][17:].any()  # what stands in the padding would be a mistake
+
+
+def test_a_loss_in_parts_is_the_plain_loss_in_single_precision() -> None:
+    stream, table, targets = head(24)
+    losses = [linear_cross_entropy(stream, table, targets, 17, at_once=n) for n in (9999, 60)]
+    both = [with_gradients(loss, stream, table) for loss in losses]
+    assert losses[0].grad_fn.name() != losses[1].grad_fn.name()
+    for mine, plain in zip(*both, strict=True):
+        torch.testing.assert_close(mine, plain, rtol=1e-5, atol=1e-5)
+
+
+def test_a_loss_in_parts_of_nothing_that_counts_is_zero() -> None:
+    stream, table, _ = head()
+    targets = torch.full((3, 7), IGNORE_INDEX)
+    loss = linear_cross_entropy(stream, table, targets, 17, at_once=30)
+    assert [found.abs().max().item() for found in with_gradients(loss, stream, table)] == [0, 0, 0]
+
+
+def test_a_loss_in_parts_holds_no_more_logits_than_it_is_told() -> None:
+    stream, table, targets = head(24)
+    sizes: list[int] = []
+
+    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
+            result = func(*args, **(kwargs or {}))
+            sizes.extend(t.numel() for t in (result,) if isinstance(t, Tensor))
+            return result
+
+    with Watch():
+        linear_cross_entropy(stream, table, targets, 17, at_once=300).backward()
+    assert max(sizes) == 12 * 24  # the table's gradient; all logits are 21 * 24
+    assert {10 * 24, 11 * 24} < set(sizes)  # two parts
+
+
+def test_a_loss_in_parts_under_autocast_is_close_and_exact_where_it_sums() -> None:
+    stream, table, targets = head(24)
+    exact = with_gradients(linear_cross_entropy(stream, table, targets, 17), stream, table)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = linear_cross_entropy(stream, table, targets, 17, at_once=60)
+    coarse = with_gradients(loss, stream, table)
+    assert loss.dtype == torch.float32
+    assert [g.dtype for g in coarse] == [torch.float32] * 3
+    assert loss.item() == pytest.approx(exact[0].item(), rel=0.01)
+    for mine, other in zip(coarse[1:], exact[1:], strict=True):
+        assert F.cosine_similarity(mine.flatten(), other.flatten(), dim=0) > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("coarse", [False, True])
+def test_a_model_and_its_loss_in_parts_compile_into_one_graph(
+    coarse: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_parts = partial(linear_cross_entropy, at_once=60)
+    monkeypatch.setattr("mini_gpt.model.linear_cross_entropy", in_parts)
+    ids = torch.randint(17, (3, 8), generator=torch.Generator().manual_seed(1))
+    found = []
+    for backend in (None, "aot_eager"):
+        model = tiny_gpt(pad_vocab_to_multiple=8)
+        run = model if backend is None else torch.compile(model, backend=backend, fullgraph=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=coarse), without_shape_checks():
+            loss = run(ids[:, :-1], targets=ids[:, 1:])
+        loss.backward()
+        found.append([loss, *(p.grad for p in model.parameters())])
+    for mine, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(mine, compiled, rtol=1e-2 if coarse else 1e-5, atol=1e-4)
 
 
 # A whole split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,12 +16,15 @@ from torch import Tensor, nn
 from learning import recheck
 from mini_gpt.checks import optimizer as checks
 from mini_gpt.optimizer import (
+    Muon,
     OptimizerConfig,
     learning_rate_at,
     make_adamw,
     make_optimizers,
+    orthogonalize,
     set_learning_rate,
 )
+from shapes import without_shape_checks
 from tiny import tiny_gpt
 
 # The settings
@@ -133,7 +137,7 @@ def test_muon_takes_the_matrices_of_the_blocks_and_adamw_the_rest() -> None:
     model = tiny_gpt()
     muon, adamw = make_optimizers(model, OptimizerConfig(optimizer="muon", beta1=0.7))
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    assert isinstance(muon, torch.optim.Muon)
+    assert isinstance(muon, Muon)
     assert isinstance(adamw, torch.optim.AdamW)
     by_muon = {names[id(p)] for group in muon.param_groups for p in group["params"]}
     by_adamw = {names[id(p)] for group in adamw.param_groups for p in group["params"]}
@@ -161,6 +165,104 @@ def test_a_step_of_muon_moves_every_direction_by_about_its_rate() -> None:
     moved = torch.linalg.svdvals(weight.detach() - before)
     middle = (moved / (0.03 * 4**0.5)).median().item()  # twice as far where width times 4 comes out
     assert 0.6 < middle < 1.3
+
+
+SHAPES = ((5, 3), (3, 5), (5, 3), (4, 4), (5, 3), (3, 5))
+
+
+def matrices(seed: int = 0) -> list[nn.Parameter]:
+    generator = torch.Generator().manual_seed(seed)
+    return [nn.Parameter(torch.randn(shape, generator=generator)) for shape in SHAPES]
+
+
+def give_gradients(some: list[nn.Parameter], seed: int) -> None:
+    for parameter, gradient in zip(some, matrices(seed), strict=True):
+        parameter.grad = gradient.detach()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_muon_takes_the_steps_of_pytorchs(at_once: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a cache holds only one matrix, and where one has no gradient."""
+    ours, theirs = matrices(), matrices()
+    mine = Muon(ours, 0.03, 0.8, 0.2)
+    other = torch.optim.Muon(theirs, lr=0.03, momentum=0.8, weight_decay=0.2)
+    if not at_once:
+        monkeypatch.setattr("mini_gpt.optimizer._CACHED", 16)
+    for step in range(4):
+        for some in (ours, theirs):
+            give_gradients(some, seed=step + 1)
+            some[2].grad = None
+        mine.step()
+        other.step()
+        for one, two, start in zip(ours, theirs, matrices(), strict=True):
+            torch.testing.assert_close(one, two, rtol=0, atol=3e-4)  # of steps of 0.03
+            assert torch.equal(one, start) is (one is ours[2])
+            if one is not ours[2]:
+                memory = mine.state[one]["momentum_buffer"]
+                torch.testing.assert_close(memory, other.state[two]["momentum_buffer"])
+
+
+def test_muon_and_pytorchs_share_their_states() -> None:
+    ours, theirs = matrices(), matrices()
+    mine, other = Muon(ours, 0.03, 0.8, 0.2), torch.optim.Muon(theirs, lr=0.5)
+    give_gradients(ours, 1)
+    mine.step()
+    other.load_state_dict(copy.deepcopy(mine.state_dict()))  # else they would share tensors
+    for one, two in zip(ours, theirs, strict=True):
+        two.data.copy_(one.data)
+    for some in (ours, theirs):
+        give_gradients(some, 2)
+    mine.step()
+    other.step()
+    for one, two in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, two, rtol=0, atol=3e-4)
+
+
+@pytest.mark.parametrize("place", ["cpu", "card"])
+def test_muon_is_told_on_the_device_to_change_nothing(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = matrices()
+    muon = Muon(some, 0.03, 0.8, 0.2)
+    give_gradients(some, 1)
+    if place == "card":  # what would be done there, where the verdict is not read
+        monkeypatch.setattr(Muon, "step", torch.no_grad()(lambda self: self._change_all()))
+    muon.found_inf = torch.tensor(0.0)
+    muon.step()
+    told = [p.detach().clone() for p in some]
+    memory = [muon.state[p]["momentum_buffer"].clone() for p in some]
+    give_gradients(some, 2)
+    some[0].grad[1, 1], some[3].grad[0, 0] = math.nan, math.inf
+    muon.found_inf = torch.tensor(1.0)
+    muon.step()
+    assert all(map(torch.equal, told, some))
+    assert all(
+        torch.equal(m, muon.state[p]["momentum_buffer"]) for p, m in zip(some, memory, strict=True)
+    )
+    # Being told that all is well is the same as not being told.
+    plain = matrices()
+    give_gradients(plain, 1)
+    Muon(plain, 0.03, 0.8, 0.2).step()
+    assert all(map(torch.equal, plain, told))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (3, 7, 5), (2, 4, 4), (1, 1, 6)])
+def test_orthogonalized_matrices_stretch_all_directions_alike(shape: tuple[int, ...]) -> None:
+    some = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    found = orthogonalize(some)
+    assert found.shape == shape
+    stretched = torch.linalg.svdvals(found.float())
+    assert ((stretched > 0.5) & (stretched < 1.3)).all()
+    for one, alone in zip(found, some, strict=True):  # each for itself
+        torch.testing.assert_close(orthogonalize(alone[None])[0], one, rtol=0.02, atol=0.02)
+
+
+@pytest.mark.slow
+def test_orthogonalize_compiles_into_one_graph() -> None:
+    some = torch.randn(2, 5, 3, generator=torch.Generator().manual_seed(0))
+    with without_shape_checks():
+        compiled = torch.compile(orthogonalize, backend="aot_eager", fullgraph=True)(some)
+    torch.testing.assert_close(compiled, orthogonalize(some), rtol=0.02, atol=0.02)
 
 
 def test_each_optimizer_keeps_its_ratio_to_the_rate() -> None:

@@ -182,6 +182,32 @@ def test_the_same_seed_gives_the_same_run_with_dropout() -> None:
     assert not torch.equal(ends[0], ends[2])
 
 
+def test_batches_sent_ahead_change_no_run_and_no_checkpoint() -> None:
+    plain, ahead = trainer(), trainer()
+    ahead.ahead.cuda = True
+    ahead.ahead._send = lambda pair: pair  # type: ignore[method-assign, assignment]
+    for _ in range(3):
+        assert torch.equal(plain.step(), ahead.step())
+    assert plain.batches.state_dict() == ahead.batches.state_dict()
+    assert ahead.batches.drawn == ahead.steps_done == 3
+
+
+def test_graphs_are_for_one_process_that_takes_a_batch_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    def watch(device: torch.device, wanted: bool | None, graphs: bool) -> Any:
+        return lambda function: asked.append(graphs) or function
+
+    monkeypatch.setattr("mini_gpt.trainer.compiler", watch)
+    stepper(cuda_graphs=True)
+    stepper(cuda_graphs=True, accumulation_steps=2)
+    stepper()
+    stepper(cuda_graphs=True, optimizer="muon")  # the model, and Muon's products
+    assert asked == [True, False, False, True, True]
+
+
 # Numbers that are not finite
 
 

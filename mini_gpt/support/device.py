@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial, wraps
+from typing import Any
 
 import torch
-from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from mini_gpt.support.distributed import local_device
@@ -101,16 +102,47 @@ def autocast(device: torch.device, precision: str) -> AbstractContextManager[Non
     return torch.autocast(device.type, getattr(torch, precision))
 
 
-def compile_model(
-    model: nn.Module, device: torch.device, wanted: bool | None = None
-) -> Callable[..., Tensor]:
-    """The model through torch.compile, where that is wanted and works.
+def fast_products(method: Callable[[Any], Tensor]) -> Callable[[Any], Tensor]:
+    """A method inside `coarse_products(self.precision)`."""
 
-    It shares its weights with the model. Compiling needs a compiler on the machine;
-    where there is none, a warning says why, and the model itself comes back.
+    @wraps(method)
+    def inside(self: Any) -> Tensor:
+        with coarse_products(self.precision):
+            return method(self)
+
+    return inside
+
+
+@contextmanager
+def coarse_products(precision: str) -> Iterator[None]:
+    """Where products may be coarse, let a card take those left in float32 coarsely too.
+
+    That is TensorFloat-32, with float32's range and ten bits behind the point. Who asks
+    for float32 gets float32. The setting is restored after.
+    """
+    before = torch.get_float32_matmul_precision()
+    if precision != "float32":
+        torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def compile_model(
+    model: Callable[..., Tensor],
+    device: torch.device,
+    wanted: bool | None = None,
+    graphs: bool = False,
+) -> Callable[..., Tensor]:
+    """A model, or a function, through torch.compile, where that is wanted and works.
+
+    A compiled model shares its weights with the model. Compiling needs a compiler on
+    the machine; where there is none, a warning says why, and what was given comes back.
 
     Args:
         wanted: None means on CUDA only.
+        graphs: Whether to record what runs on a CUDA card once, and replay it.
     """
     if not (device.type == "cuda" if wanted is None else wanted):
         return model
@@ -122,13 +154,13 @@ def compile_model(
             f"training without torch.compile, which fails here: {reason}", stacklevel=2
         )
         return model
+    if graphs and device.type == "cuda":
+        return torch.compile(model, mode="reduce-overhead")
     return torch.compile(model)
 
 
-def to_device(
-    ids: Int[Tensor, "batch time"], device: torch.device
-) -> Int[Tensor, "batch time"]:
-    """Ids on a device, without waiting for it."""
-    if device.type == "cuda":
-        ids = ids.pin_memory()  # only from there can the card fetch them by itself
-    return ids.to(device, non_blocking=True)
+def compiler(
+    device: torch.device, wanted: bool | None, graphs: bool = False
+) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
+    """`compile_model` with all but the model said."""
+    return partial(compile_model, device=device, wanted=wanted, graphs=graphs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +14,11 @@ from torch import Tensor, nn
 def step_if_finite(healthy: Bool[Tensor, ""], optimizer: torch.optim.Optimizer) -> None:
     """Take an optimizer's step, or leave weights and optimizer exactly as they are.
 
-    A fused optimizer, such as our AdamW, is told on the device, and nothing waits for
-    the answer. Any other, such as Muon, can only be asked to step or not: Python must
-    then know, and waits until the device has said so.
+    A fused optimizer, such as our AdamW, is told on the device, and so is our Muon:
+    nothing waits for the answer. Any other can only be asked to step or not: Python
+    must then know, and waits until the device has said so.
     """
-    if optimizer.defaults.get("fused"):
+    if optimizer.defaults.get("fused") or hasattr(optimizer, "found_inf"):
         optimizer.found_inf = (~healthy).float()  # type: ignore[attr-defined]
         optimizer.step()
     elif healthy:
@@ -54,3 +55,12 @@ def find_nonfinite(model: nn.Module, inputs: Int[Tensor, "batch time"]) -> str:
         part = found[0] or "the model"
         return f"the weights are finite, but the output of {part} is not"
     return "weights and outputs are finite, so the gradient overflows on its way back"
+
+
+def check_highest(highest: list[float]) -> None:
+    """Raise ValueError unless each row's highest score is a finite number."""
+    if not all(map(math.isfinite, highest)):
+        raise ValueError(
+            f"the model's highest score is {highest}, not a finite number; its weights "
+            "are damaged, or its training has diverged"
+        )

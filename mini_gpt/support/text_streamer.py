@@ -55,8 +55,12 @@ class TextStreamer:
         self._held = ""  # whole characters that may belong to a stop
         self._before: list[int] = []  # whole characters before each of the ids
 
-    def add(self, id: int) -> str:
-        """Take the next id; returns the text that has become certain by it."""
+    def add(self, id: int, *, full: bool = False) -> str:
+        """Take the next id; returns the text that has become certain by it.
+
+        Args:
+            full: Whether there is no room in the context for another one.
+        """
         if id == self.tokenizer.end_of_text:
             return self.end("end of text")
         self.ids.append(id)
@@ -72,6 +76,8 @@ class TextStreamer:
         certain = self._settle(fresh)
         if self.finish_reason is None and len(self.ids) == self.max_new_tokens:
             certain += self.end("length")
+        if self.finish_reason is None and full:
+            certain += self.end("context")
         return certain
 
     def _forget(self, decoded: str) -> None:

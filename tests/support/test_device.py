@@ -52,6 +52,27 @@ def test_the_cpu_does_not_compile_unless_asked(monkeypatch: pytest.MonkeyPatch) 
     assert asked[-1] is model
 
 
-def test_ids_reach_the_device_as_they_are() -> None:
-    ids = torch.arange(6).view(2, 3)
-    assert torch.equal(device.to_device(ids, CPU), ids)
+def test_graphs_are_for_cards(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(torch, "compile", lambda model, **how: asked.append(how) or model)
+    monkeypatch.setattr(device.F, "silu", torch.zeros_like)
+    monkeypatch.setattr(torch, "ones", lambda *size, **where: torch.zeros(size))
+    model = tiny_gpt()
+    for place, graphs, expected in (
+        (CPU, True, {}),
+        (CUDA, False, {}),
+        (CUDA, True, {"mode": "reduce-overhead"}),
+    ):
+        assert device.compile_model(model, place, True, graphs) is model
+        assert asked[-1] == expected
+
+
+def test_coarse_products_are_for_who_asks_and_end() -> None:
+    before = torch.get_float32_matmul_precision()
+    for precision, expected in (("float32", before), ("bfloat16", "high"), ("float16", "high")):
+        with device.coarse_products(precision):
+            assert torch.get_float32_matmul_precision() == expected
+        assert torch.get_float32_matmul_precision() == before
+    with pytest.raises(KeyError), device.coarse_products("bfloat16"):
+        raise KeyError
+    assert torch.get_float32_matmul_precision() == before == "highest"

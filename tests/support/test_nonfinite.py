@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from mini_gpt.optimizer import OptimizerConfig, make_optimizers
 from mini_gpt.support.nonfinite import find_nonfinite, step_if_finite
 from tiny import tiny_gpt
 
@@ -24,6 +25,19 @@ def test_a_step_is_taken_or_changes_nothing(fused: bool) -> None:
         assert torch.equal(weight, before) is not healthy
         assert int(optimizer.state[weight]["step"]) == step
         assert all(value.isfinite().all() for value in optimizer.state[weight].values())
+
+
+def test_nobody_waits_for_the_verdict_of_a_step() -> None:
+    """A tensor on the meta device has no value: reading it would raise."""
+    model = tiny_gpt().to("meta")
+    for optimizer in make_optimizers(model, OptimizerConfig(optimizer="muon")):
+        for parameter in model.parameters():
+            parameter.grad = torch.empty_like(parameter)
+        healthy = torch.tensor(True, device="meta")
+        if isinstance(optimizer, torch.optim.AdamW):
+            continue  # its fused kernel knows no meta device; it is PyTorch's own
+        step_if_finite(healthy, optimizer)
+        assert len(optimizer.state) == 4 * 2
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ KINDS = {
 }
 
 
-def visible(text: str) -> str:
+def _visible(text: str) -> str:
     """A text whose white space can be seen."""
     return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
 
@@ -49,7 +49,7 @@ def cut_rows(rows: Mapping[str, Sequence[str]]) -> Picture:
     Args:
         rows: For each row its name, and the parts in order.
     """
-    shown = {name: [visible(part) for part in parts] for name, parts in rows.items()}
+    shown = {name: [_visible(part) for part in parts] for name, parts in rows.items()}
     told = "; ".join(f"{name}: {' | '.join(parts)}" for name, parts in shown.items())
     sheet = Drawing(f"Rows of boxes, each a part of a text that was cut. {told}.")
     kinds = {name: [_kind(part) for part in parts] for name, parts in rows.items()}
@@ -72,7 +72,7 @@ def cut_rows(rows: Mapping[str, Sequence[str]]) -> Picture:
 
 def counted(pretokens: Sequence[str]) -> Picture:
     """Pretokens in the order of the text, and each distinct one with its count."""
-    shown = [visible(part) for part in pretokens]
+    shown = [_visible(part) for part in pretokens]
     counts = Counter(shown)
     told = ", ".join(f"{part} {count} times" for part, count in counts.items())
     sheet = Drawing(f"The pretokens {' | '.join(shown)} are counted: {told}.")
@@ -106,7 +106,7 @@ def vocabulary_ranges(tokens: Sequence[bytes]) -> Picture:
     Args:
         tokens: The ordinary tokens in the order of their ids.
     """
-    first, last = (visible(tokens[id].decode()) for id in (256, -1))
+    first, last = (_visible(tokens[id].decode()) for id in (256, -1))
     count = len(tokens)
     sheet = Drawing(
         f"The ids in a row: 0 to 255 are the single bytes, 256 to {count - 1} the "
@@ -165,8 +165,8 @@ def way_of_a_text(
         split: For each pretoken the texts of its tokens.
         ids: The id of each token.
     """
-    tokens = [visible(token) for parts in split for token in parts]
-    pretokens = [visible("".join(parts)) for parts in split]
+    tokens = [_visible(token) for parts in split for token in parts]
+    pretokens = [_visible("".join(parts)) for parts in split]
     sheet = Drawing(
         f"The text {text!r} is cut into the pretokens {' | '.join(pretokens)}; merging "
         f"within each gives the tokens {' | '.join(tokens)}; their ids are "
@@ -190,7 +190,7 @@ def way_of_a_text(
     middle = [left + width / 2 for left, width in zip(lefts, widths, strict=True)]
     for y, name in ((0, "text"), (64, "pretokens"), (128, "tokens"), (192, "ids")):
         sheet.text((0, y + 13), name, size=13, anchor="start", color="gray")
-    sheet.box(96, 0, end - 96, 26, visible(text), size=13, mono=True)
+    sheet.box(96, 0, end - 96, 26, _visible(text), size=13, mono=True)
     number = 0
     for pretoken, parts in zip(pretokens, split, strict=True):
         last = number + len(parts) - 1
@@ -288,7 +288,7 @@ def two_ways_in(text: str, typed: Sequence[str], meant: Sequence[str]) -> Pictur
         meant: Tokens when the special one is.
     """
     special = next(part for part in meant if part not in typed)
-    one, other = ([visible(part) for part in parts] for parts in (typed, meant))
+    one, other = ([_visible(part) for part in parts] for parts in (typed, meant))
     sheet = Drawing(
         f"The text {text!r} is encoded in two ways: as ordinary text into "
         f"{len(one)} tokens, {' | '.join(one)}, or with the special token allowed into "
