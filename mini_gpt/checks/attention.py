@@ -25,7 +25,8 @@ def find_the_verb(find_the_verb: Callable[[], tuple[Tensor, Tensor]]) -> None:
             stream[place, list(features)] = 1.0
         found = call(find_the_verb)
         pair = isinstance(found, tuple) and len(found) == 2
-        expect("the result", pair, True, "return a pair: query map, key map")
+        came = "a pair" if pair else type(found).__name__
+        expect("the result", came, "a pair", "return a pair: query map, key map")
         query_map, key_map = found
         hint = "each map has a row for each question and six columns, one a feature"
         shapes = [tuple(one.shape) if torch.is_tensor(one) else () for one in found]

@@ -346,7 +346,8 @@ def one_window(tokens: Sequence[int], start: int, context_length: int) -> Pictur
     targets = ", ".join(map(str, tokens[start + 1 : end + 1]))
     sheet = Drawing(
         f"The tokens {', '.join(map(str, tokens))}; the window at {start} with a "
-        f"context of {context_length} has the inputs {inputs} and the targets {targets}."
+        f"context of {context_length} has the inputs {inputs} and the targets "
+        f"{targets}."
     )
     sheet.row(0, 0, [str(token) for token in tokens], width=44)
     for place in range(len(tokens)):
