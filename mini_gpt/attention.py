@@ -64,9 +64,9 @@ def causal_attention(
 ) -> Float[Tensor, "batch heads queries head_width"]:
     """softmax(query key^T / sqrt(head_width) + mask) value, in one fused kernel.
 
-    Equation 1 of Vaswani et al. 2017, to which the mask is added. The last query belongs
-    to the last key. PyTorch's own `is_causal` lets the *first* query belong to the first
-    key, which is the same only where there are as many queries as keys.
+    Equation 1 of Vaswani et al. 2017, to which the mask is added. The last query is at
+    the place of the last key. PyTorch's own `is_causal` puts the *first* query at the
+    first key, which is the same only where there are as many queries as keys.
 
     Args:
         key: What each position offers to be found by. There may be fewer heads than for
