@@ -7,7 +7,6 @@ __all__ = ["CharTokenizer", "Tokenizer", "validate_ids"]
 
 # %% ../book/01_characters.ipynb #670d8e58
 import operator
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
