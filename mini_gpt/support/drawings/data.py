@@ -10,7 +10,7 @@ from mini_gpt.support.drawings.picture import Picture, Units
 COLORS = ("blue", "orange", "green", "purple")
 
 
-def visible(text: str) -> str:
+def _visible(text: str) -> str:
     """A text whose white space can be seen."""
     return text.replace(" ", "␣").replace("\n", "⏎")
 
@@ -36,14 +36,21 @@ def row_to_batch(text: str, starts: Sequence[int], context_length: int) -> Pictu
         color |= dict.fromkeys(range(start, start + long), name)
     colors = [color.get(place, "plain") for place in range(len(text))]
     sheet.row(
-        0, 0, [*visible(text)], width=size, height=26, colors=colors, size=12, mono=True
+        0,
+        0,
+        [*_visible(text)],
+        width=size,
+        height=26,
+        colors=colors,
+        size=12,
+        mono=True,
     )
     left: Units = 140
     for row, (start, letters) in enumerate(zip(starts, rows, strict=True)):
         y = 84 + 28 * row
         name = COLORS[row]
         boxes = sheet.row(
-            left, y, [*visible(letters)], width=24, height=28, colors=name, mono=True
+            left, y, [*_visible(letters)], width=24, height=28, colors=name, mono=True
         )
         sheet.brace((start * size, 30), ((start + long) * size, 30), color=name)
         middle = (start + long / 2) * size
@@ -81,10 +88,10 @@ def shifted(inputs: str, targets: str) -> Picture:
     sheet.text((0, 16), "input", size=13, anchor="start")
     sheet.text((0, 96), "target", size=13, anchor="start")
     above = sheet.row(
-        58, 2, [*visible(inputs)], width=32, height=28, colors="blue", mono=True
+        58, 2, [*_visible(inputs)], width=32, height=28, colors="blue", mono=True
     )
     below = sheet.row(
-        58, 82, [*visible(targets)], width=32, height=28, colors="yellow", mono=True
+        58, 82, [*_visible(targets)], width=32, height=28, colors="yellow", mono=True
     )
     for box, left in zip(above[1:], below, strict=False):
         sheet.arrow([box.bottom, left.top])
@@ -386,13 +393,13 @@ def side_by_side(text: str, windows: Sequence[str]) -> Picture:
         f"{' | '.join(windows)}: every letter but the first, once."
     )
     size: Units = 452 / len(text)
-    sheet.row(0, 0, [*visible(text)], width=size, height=28, size=12, mono=True)
+    sheet.row(0, 0, [*_visible(text)], width=size, height=28, size=12, mono=True)
     place = 1
     for number, window in enumerate(windows):
         sheet.row(
             place * size,
             50,
-            [*visible(window)],
+            [*_visible(window)],
             width=size,
             height=28,
             colors=COLORS[number % 4],
@@ -456,7 +463,7 @@ def packed_rows(
             COLORS[owner % 4] if part else "red"
             for part, owner in zip(row, owners, strict=True)
         ]
-        labels = [visible(part)[:5] or "END" for part in row]
+        labels = [_visible(part)[:5] or "END" for part in row]
         sheet.row(0, 36 * number, labels, width=size, height=28, colors=colors, size=11)
     return sheet.finish()
 
@@ -473,7 +480,7 @@ def who_sees_whom(mask: Sequence[Sequence[int]], labels: Sequence[str]) -> Pictu
         "look: triangles along the diagonal, one for each document."
     )
     size = 28
-    names = [visible(label)[:5] or "END" for label in labels]
+    names = [_visible(label)[:5] or "END" for label in labels]
     for row, (line, name) in enumerate(zip(mask, names, strict=True)):
         sheet.text((-6, size * (row + 0.5)), name, size=11, anchor="end")
         for column, sees in enumerate(line):
