@@ -21,7 +21,7 @@ book: ## render the book into build/book
 pytest: ## run the tests proper, slow ones too: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
-gpu: ## run the tests that need CUDA, write build/gpu.json
+gpu: ## measure a CUDA card and run its tests, in eight minutes: bench/results/gpu.json
 bench: ## time training against other packages
 pretrain: ## train the model that comes with the package
 constraints: ## resolve the pinned versions anew
