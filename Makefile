@@ -22,7 +22,7 @@ pytest: ## run the tests proper, slow ones too: units, chapter contract, rendere
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
 readers: ## write the notebooks that readers open outside the site
-gpu: ## run the tests that need CUDA, write build/gpu.json
+gpu: ## measure a CUDA card and run its tests, in eight minutes: bench/results/gpu.json
 bench: ## time training against other packages
 pretrain: ## train the model that comes with the package
 constraints: ## resolve the pinned versions anew

@@ -15,6 +15,7 @@ BENCHMARKS = (
     "tokenizer",
     "batching",
     "attention",
+    "gpu",
 )
 
 

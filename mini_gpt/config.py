@@ -153,6 +153,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "layers": 6,
         "heads": 6,
         "width": 384,
-        "dropout": 0.2,
+        "dropout": 0.35,
+        "position": "rotary",
     },
 }

@@ -17,7 +17,7 @@ sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
 
 from bench import __main__ as command  # noqa: E402
 from bench import attention as attention_bench  # noqa: E402
-from bench import batching, generation, harness, time_to_loss, training_step  # noqa: E402
+from bench import batching, generation, gpu, harness, time_to_loss, training_step  # noqa: E402
 from bench import tokenizer as tokenizer_bench  # noqa: E402
 from mini_gpt.config import GPTConfig  # noqa: E402
 from mini_gpt.diagnostics import count_parameters  # noqa: E402
@@ -414,3 +414,79 @@ def test_the_chapter_shows_the_table_of_attention() -> None:
     notebook = json.loads(chapter("attention").notebook.read_text(encoding="utf-8"))
     prose = ["".join(cell["source"]) for cell in notebook["cells"]]
     assert any(attention_bench.chapter_table(record["rungs"]) in cell for cell in prose)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", [part for part in gpu.PARTS if part != "tests"])
+def test_each_part_for_a_card_runs_alone_at_tiny_size(part: str, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(time_to_loss.QUICK_TEXT, encoding="utf-8")
+    arguments = ["gpu", "--tiny", "--only", part, "--corpus", str(corpus), "--out", str(tmp_path)]
+    assert command.main(arguments) == 0
+    record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert list(record["parts"]) == [part]
+    assert len(record["parts"][part]) >= (1 if part == "pretraining" else 2)
+    assert set(record["environment"]) == {"card", "torch", "cuda", "python", "date"}
+    assert all(result["name"] for result in record["parts"][part])
+    assert str(tmp_path) not in json.dumps(record)
+
+
+@pytest.mark.slow
+def test_parts_for_a_card_join_the_results_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("card", "writing", "recipe"):
+        assert command.main(["gpu", "--tiny", "--only", part, "--out", str(tmp_path)]) == 0
+    record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert list(record["parts"]) == ["card", "writing", "recipe"]  # in their own order
+    assert record["parts"]["recipe"] == []
+    assert record["left_out"] == ["the recipe: give the corpus as --corpus FILE"]
+    ways = [(row["part"], row["name"]) for row in record["roofline"]]
+    assert ("writing 16", "mini_gpt, recorded") in ways
+    assert "the recipe: give the corpus" in (tmp_path / "gpu.md").read_text(encoding="utf-8")
+    assert "writing: {" in capsys.readouterr().out
+
+
+def test_bounds_come_from_what_the_card_was_measured_to_do() -> None:
+    parts = {
+        "card": [
+            {"name": "product", "teraflops": 700.0},
+            {"name": "memory", "gigabytes_per_second": 4000.0},
+        ],
+        "step": [{"name": "a", "tokens_per_second": 500.0, "teraflops": 350.0}],
+        "writing": [{"name": "b", "rows": 16, "tokens_per_second": 8e3, "bytes_a_step": 4 * 10**9}],
+    }
+    step, token = gpu.roofline(parts)
+    assert (step["bound"], step["share"], step["bound_by"]) == (1000.0, 0.5, "products")
+    assert (token["bound"], token["share"], token["bound_by"]) == (16e3, 0.5, "memory")
+    assert gpu.roofline({"step": parts["step"]}) == []
+
+
+def test_what_does_not_fit_the_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = gpu.Bench(gpu.torch.device("cpu"), False, None, deadline=0.0)
+    assert list(gpu.pretraining(late)) == []
+    assert late.left_out == ["pre-training: no time left"]
+
+
+def test_a_part_that_fails_does_not_cost_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(bench: Any) -> Any:
+        yield {"name": "half"}
+        raise RuntimeError("no memory")
+
+    monkeypatch.setitem(gpu.PARTS, "loss", fail)
+    words = ["gpu", "--tiny", "--only", "loss", "card", "--out", str(tmp_path)]
+    assert command.main(words) == 1
+    record = json.loads((tmp_path / "gpu.json").read_text(encoding="utf-8"))
+    assert [len(record["parts"][part]) for part in ("card", "loss")] == [2, 1]
+    assert record["left_out"] == ["loss: RuntimeError"]
+
+
+def test_without_a_card_the_real_sizes_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpu.torch.cuda, "is_available", lambda: False)
+    assert command.main(["gpu", "--out", str(tmp_path)]) == 2
+    assert "there is no CUDA card here" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -109,9 +109,8 @@ def readers(*arguments: str) -> int:
 
 
 def gpu(*arguments: str) -> int:
-    """The tests that need CUDA; what they measure goes to build/gpu.json."""
-    options = ["-m", "gpu", "-rs", "tests/gpu"]
-    return call(environment.prepare("test"), "-m", "pytest", *options, *arguments)
+    """All that a CUDA card can show, its tests too; results go to bench/results/gpu.json."""
+    return call(environment.prepare("test"), "-m", "bench", "gpu", *arguments)
 
 
 def bench(*arguments: str) -> int:

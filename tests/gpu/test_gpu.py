@@ -1,12 +1,11 @@
-"""What only a GPU can show. `make gpu` runs this; what it measures goes to build/gpu.json."""
+"""What only a GPU can show. `make gpu` runs this; `python -m bench gpu` measures speed."""
 
 from __future__ import annotations
 
-import json
 import math
-import platform
+import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import replace
 
 import jaxtyping
 import numpy as np
@@ -14,13 +13,13 @@ import pytest
 import torch
 
 from mini_gpt import GPT, CharTokenizer, GPTConfig, SampleConfig, TrainConfig, generate, train
-from mini_gpt.diagnostics import flops_per_token
-from mini_gpt.loss import next_token_loss
+from mini_gpt.generation import generate_rows
+from mini_gpt.loss import linear_cross_entropy, next_token_loss
 from mini_gpt.support.device import autocast
+from mini_gpt.trainer import Stepper
 
 pytestmark = pytest.mark.gpu
 
-REPORT = Path(__file__).resolve().parents[2] / "build" / "gpu.json"
 CUDA = torch.device("cuda")
 TINY = GPTConfig(vocab_size=17, context_length=11, layers=2, heads=3, width=12)
 
@@ -32,21 +31,6 @@ def without_shape_checks() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", before)
-
-
-@pytest.fixture(scope="module")
-def measured() -> Iterator[dict[str, object]]:
-    """What the tests of this file measure; written with the card's name when all have run."""
-    results: dict[str, object] = {
-        "card": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "cuda": torch.version.cuda,
-        "python": platform.python_version(),
-    }
-    yield results
-    REPORT.parent.mkdir(exist_ok=True)
-    REPORT.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-    print(f"\n{REPORT}: {json.dumps(results)}")
 
 
 def tiny_model() -> GPT:
@@ -93,21 +77,69 @@ def test_compiled_model_is_the_eager_model() -> None:
     torch.testing.assert_close(compiled(ids), model(ids), rtol=1e-4, atol=1e-5)
 
 
-def test_training_learns_and_its_speed_is_measured(measured: dict[str, object]) -> None:
-    config = GPTConfig(vocab_size=84, context_length=256, layers=6, heads=6, width=384)
-    training = TrainConfig(
-        steps=150, batch_size=64, warmup_steps=20, eval_every=50, device="cuda", compile=True
-    )
-    # Each character is followed by the one three places on in the alphabet: easy to learn.
-    tokens = np.arange(200_000) * 3 % config.vocab_size
-    tokenizer = CharTokenizer([chr(ord("0") + number) for number in range(config.vocab_size)])
-    torch.cuda.reset_peak_memory_stats()
-    result = train(GPT(config), tokens, tokens[:20_000], tokenizer, training, progress=False)
-    assert result.validation_loss < 1  # it starts at log(84), which is 4.4
-    tokens_per_second = result.history[-1]["tokens_per_second"]  # the first entry holds compilation
-    measured["training"] = {
-        "shape": "6 layers, 6 heads, width 384, context 256, batch 64, bfloat16, compiled",
-        "tokens_per_second": round(tokens_per_second),
-        "teraflops": round(tokens_per_second * flops_per_token(config) / 1e12, 1),
-        "peak_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20),
-    }
+TOKENS = np.arange(20_000) * 3 % TINY.vocab_size  # each follows from the one before
+QUICK = TrainConfig(steps=40, batch_size=16, warmup_steps=4, learning_rate=0.02, device="cuda")
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("graphs", [False, True])
+def test_training_learns(optimizer: str, graphs: bool) -> None:
+    training = replace(QUICK, optimizer=optimizer, cuda_graphs=graphs, eval_every=20)
+    tokenizer = CharTokenizer("abcdefghijklmnopq")
+    result = train(tiny_model(), TOKENS, TOKENS[:2000], tokenizer, training, progress=False)
+    assert result.validation_loss < 1  # it starts at log(17), which is 2.8
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_step_does_not_wait_for_the_card(optimizer: str, compiled: bool) -> None:
+    stepper = Stepper(tiny_model(), TOKENS, replace(QUICK, optimizer=optimizer, compile=compiled))
+    for _ in range(3):
+        stepper.step()
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            stepper.step()
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+    assert stepper.steps_done == 6
+
+
+def test_a_step_that_is_not_finite_changes_nothing() -> None:
+    stepper = Stepper(tiny_model(), TOKENS, replace(QUICK, optimizer="muon"))
+    stepper.step()
+    before = [p.detach().clone() for p in stepper.model.parameters()]
+    weight = stepper.model.decoder.final_norm.weight
+    handle = weight.register_hook(lambda gradient: gradient * math.nan)
+    stepper.step()
+    handle.remove()
+    assert all(map(torch.equal, before, stepper.model.parameters()))
+    assert int(stepper.skipped) == 1
+
+
+def test_a_loss_in_parts_is_the_plain_one() -> None:
+    ids = torch.randint(500, (4, 65), device=CUDA)
+    found = []
+    for at_once in (10**9, 20_000):
+        stream = torch.ones(4, 64, 32, device=CUDA).cumsum(1).sin().requires_grad_()
+        table = torch.ones(512, 32, device=CUDA).cumsum(0).cos().requires_grad_()
+        loss = linear_cross_entropy(stream, table, ids[:, 1:], 500, at_once=at_once)
+        found.append([loss, *torch.autograd.grad(loss / 256, (stream, table))])
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rules", [{"temperature": 0.0}, {"temperature": 1.0, "top_p": 0.9}])
+def test_recorded_text_is_that_of_the_plain_loop(rules: dict[str, float]) -> None:
+    model, tokenizer = tiny_model().double().to(CUDA), CharTokenizer("abcdefghijklmnopq")
+    config = SampleConfig(max_new_tokens=9, repetition_penalty=1.2, **rules)
+    texts = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a step that cannot be recorded says so
+        for recorded in (False, True):
+            prompts = [[1, 2], [3], [4, 5, 6]]
+            found, growing = generate_rows(model, tokenizer, prompts, config, recorded=recorded)
+            list(growing)
+            texts.append([text.text for text in found])
+    assert texts[0] == texts[1]

@@ -247,3 +247,62 @@ def test_gradients_are_sent_with_the_last_part_only(tmp_path: Path) -> None:
     (total, own, gathered), sent = json.loads(result.stdout)
     assert (total, own, gathered) == (3, 1, [1, 2])  # and what was summed stays as it was
     assert set(sent) == {3, 6}  # parts seen when gradients went out, over two steps of three
+
+
+COMPILED = """
+import json
+from functools import partial
+import numpy as np
+import torch
+import mini_gpt.model
+from mini_gpt import GPT, GPTConfig, TrainConfig
+from mini_gpt.support.distributed import process_group, rank, world_size
+from mini_gpt.trainer import Stepper
+real, compiled = torch.compile, []
+def compile(function, **how):
+    compiled.append(getattr(function, "__name__", type(function).__name__))
+    return real(function, backend="aot_eager")
+torch.compile = compile
+in_parts = partial(mini_gpt.model.linear_cross_entropy, at_once=100)
+mini_gpt.model.linear_cross_entropy = in_parts
+with process_group(torch.device("cpu")):
+    config = TrainConfig(batch_size=12, accumulation_steps=2, device="cpu", compile=True)
+    config = TrainConfig(**{**vars(config), "optimizer": "muon", "warmup_steps": 2})
+    shape = GPTConfig(vocab_size=11, context_length=6, layers=2, heads=2, width=8)
+    torch.manual_seed(0)
+    tokens = np.random.default_rng(0).integers(11, size=999)
+    stepper = Stepper(GPT(shape), tokens, config)
+    losses = [stepper.step().item() for _ in range(2)]
+    def poison(gradient):  # in the last process only: all must skip
+        return gradient * float("nan") if rank() == world_size() - 1 else gradient
+    handle = stepper.model.decoder.final_norm.weight.register_hook(poison)
+    before = [p.detach().clone() for p in stepper.model.parameters()]
+    stepper.step()
+    handle.remove()
+    kept = all(map(torch.equal, before, stepper.model.parameters()))
+    losses += [stepper.step().item() for _ in range(3)]
+    norms = [p.norm().item() for p in stepper.model.parameters()]
+    said = [losses, norms, int(stepper.skipped), kept, "orthogonalize" in compiled]
+    if rank() == 0:
+        print(json.dumps(said))
+"""
+
+
+@together
+@pytest.mark.slow
+def test_compiled_loss_batched_muon_and_skipped_steps_agree(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(COMPILED)
+    found = []
+    for words in ([sys.executable, str(script)], [*TORCHRUN, str(script)]):
+        result = subprocess.run(
+            words, capture_output=True, text=True, env=ENVIRONMENT, timeout=120, check=False
+        )
+        assert result.returncode == 0, result.stderr
+        found.append(json.loads(result.stdout))
+    (losses, norms, *rest), (other_losses, other_norms, *others) = found
+    assert rest == others == [1, True, True]
+    # Muon rounds to bfloat16, which blows up the rounding of another order of summing.
+    assert losses == pytest.approx(other_losses, abs=2e-3)
+    assert norms == pytest.approx(other_norms, rel=0.02)
+    assert losses[:1] == pytest.approx(other_losses[:1], abs=1e-5)
