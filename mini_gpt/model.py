@@ -62,6 +62,8 @@ def _check_ids(ids: Tensor, offset: int | Tensor, context_length: int) -> None:
 class GPT(nn.Module):
     """A decoder-only Transformer that scores the next token at every position."""
 
+    # Long because the one forward pass has all that later chapters ask of it.
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.config = config
