@@ -15,7 +15,7 @@ __all__ = [
 
 # %% ../book/15_optimizer.ipynb #4c77608b
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,6 +76,23 @@ class OptimizerConfig:
         check_range(self, "beta1 beta2", at_least=0, below=1)
 
 
+# %% ../book/15_optimizer.ipynb #b7a2f28e
+def learning_rate_at(step: int, config: OptimizerConfig) -> float:
+    """AdamW's learning rate at a step, from 0: a straight rise, then a fall."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    left = max(0, config.steps - 1 - step)  # steps after this one
+    if config.schedule == "cosine":
+        whole = max(1, config.steps - 1 - config.warmup_steps)
+        height = 0.5 * (1 - math.cos(math.pi * min(1.0, left / whole)))
+    else:
+        decay_steps = config.decay_steps or config.steps // 5
+        decay_steps = min(decay_steps, config.steps - config.warmup_steps)
+        height = min(1.0, left / max(1, decay_steps))
+    # The height goes from 1 to 0, the rate from the highest to the lowest.
+    return config.min_lr + height * (config.learning_rate - config.min_lr)
+
+
 # %% ../book/15_optimizer.ipynb #8bc0fa17
 def make_adamw(
     model: nn.Module,
@@ -108,26 +125,8 @@ def make_adamw(
     )
 
 
-# %% ../book/15_optimizer.ipynb #b7a2f28e
-def learning_rate_at(step: int, config: OptimizerConfig) -> float:
-    """AdamW's learning rate at a step, from 0: a straight rise, then a fall."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    left = max(0, config.steps - 1 - step)  # steps after this one
-    if config.schedule == "cosine":
-        whole = max(1, config.steps - 1 - config.warmup_steps)
-        height = 0.5 * (1 - math.cos(math.pi * min(1.0, left / whole)))
-    else:
-        decay_steps = config.decay_steps or config.steps // 5
-        decay_steps = min(decay_steps, config.steps - config.warmup_steps)
-        height = min(1.0, left / max(1, decay_steps))
-    # The height goes from 1 to 0, the rate from the highest to the lowest.
-    return config.min_lr + height * (config.learning_rate - config.min_lr)
-
-
 # %% ../book/15_optimizer.ipynb #14a05502
 _A, _B, _C = 3.4445, -4.7750, 2.0315  # Jordan et al. 2024
-_CACHED = 2**20  # numbers: a processor is faster with what its cache can hold
 
 
 def _powers(gram: Tensor) -> Tensor:
@@ -161,7 +160,36 @@ def orthogonalize(
     return x.mT if tall else x
 
 
-# %% ../book/15_optimizer.ipynb #14a05503
+# %% ../book/15_optimizer.ipynb #o3stacks
+_CACHED = 2**20  # numbers: a processor is faster with what its cache can hold
+
+
+def _stacks(matrices: Sequence[Tensor]) -> Iterator[list[Tensor]]:
+    """Those that have a gradient, in lists of one shape on one device."""
+    alike: dict[Any, list[Tensor]] = {}
+    for matrix in matrices:
+        if matrix.grad is not None:
+            alike.setdefault((matrix.shape, matrix.device), []).append(matrix)
+    for (shape, device), some in alike.items():
+        many = len(some)
+        if device.type == "cpu":
+            many = max(1, _CACHED // shape.numel())
+        for first in range(0, len(some), many):
+            yield some[first : first + many]
+
+
+def _lead(
+    means: list[Tensor], gradients: list[Any], beta: float, stop: Tensor | None
+) -> Tensor:
+    """Move the running means on; one step ahead of them, as a stack."""
+    if stop is not None:  # a gradient like the mean leaves the mean as it is
+        pairs = torch.stack(means), torch.stack(gradients)
+        gradients = list(torch.where(stop, *pairs))
+    torch._foreach_lerp_(means, gradients, 1 - beta)
+    return torch.stack(torch._foreach_lerp(gradients, means, beta))  # Nesterov
+
+
+# %% ../book/15_optimizer.ipynb #o3class1
 class Muon(torch.optim.Muon):
     """`torch.optim.Muon`, its matrices of one shape taken together.
 
@@ -192,16 +220,8 @@ class Muon(torch.optim.Muon):
 
     def _change_all(self) -> None:
         for group in self.param_groups:
-            alike: dict[Any, list[Tensor]] = {}
-            for matrix in group["params"]:
-                if matrix.grad is not None:
-                    alike.setdefault((matrix.shape, matrix.device), []).append(matrix)
-            for (shape, device), matrices in alike.items():
-                many = len(matrices)
-                if device.type == "cpu":
-                    many = max(1, _CACHED // shape.numel())
-                for first in range(0, len(matrices), many):
-                    self._move(matrices[first : first + many], group)
+            for matrices in _stacks(group["params"]):
+                self._move(matrices, group)
 
     def _move(self, matrices: list[Tensor], group: dict[str, Any]) -> None:
         """Change matrices of one shape."""
@@ -209,17 +229,12 @@ class Muon(torch.optim.Muon):
             if not self.state[matrix]:
                 self.state[matrix]["momentum_buffer"] = torch.zeros_like(matrix)
         means = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
-        gradients: list[Any] = [matrix.grad for matrix in matrices]
-        kept: float | Tensor = 1 - group["lr"] * group["weight_decay"]
         stop = None if self.found_inf is None else self.found_inf.bool()
-        if stop is not None:  # a gradient like the mean leaves the mean as it is
-            pairs = torch.stack(means), torch.stack(gradients)
-            gradients = list(torch.where(stop, *pairs))
-            kept = torch.where(stop, 1.0, kept)
-        torch._foreach_lerp_(means, gradients, 1 - group["momentum"])
-        leading = torch._foreach_lerp(gradients, means, group["momentum"])  # Nesterov
-        updates = self.orthogonalize(torch.stack(leading))
+        gradients = [matrix.grad for matrix in matrices]
+        updates = self.orthogonalize(_lead(means, gradients, group["momentum"], stop))
+        kept: float | Tensor = 1 - group["lr"] * group["weight_decay"]
         if stop is not None:
+            kept = torch.where(stop, 1.0, kept)
             updates = torch.where(stop, 0.0, updates).to(matrices[0].dtype)
         rows, columns = matrices[0].shape  # maps that widen go further
         rate = group["lr"] * max(1.0, rows / columns) ** 0.5

@@ -6,6 +6,8 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -280,34 +282,81 @@ def test_each_optimizer_keeps_its_ratio_to_the_rate() -> None:
 # The exercises
 
 
-def newton_schulz(matrix: Tensor, rounds: int = 40) -> Tensor:
-    found = matrix / matrix.norm()
+class WrittenAdamW:
+    """An answer to the exercise; each flag is a mistake that readers make."""
+
+    def __init__(
+        self,
+        groups: list[dict[str, Any]],
+        lr: float,
+        betas: tuple[float, float],
+        eps: float,
+        *,
+        corrects: bool = True,
+        decay_in_gradient: bool = False,
+        one_count: bool = False,
+    ) -> None:
+        self.groups, self.lr, self.betas, self.eps = groups, lr, betas, eps
+        self.corrects, self.in_gradient = corrects, decay_in_gradient
+        self.one_count, self.steps = one_count, 0
+        self.state: dict[Tensor, tuple[int, Any, Any]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.steps += 1
+        for group in self.groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                gradient, decay = weight.grad, group["weight_decay"]
+                if self.in_gradient:
+                    gradient = gradient + decay * weight
+                else:
+                    weight *= 1 - self.lr * decay
+                t, m, v = self.state.get(weight, (0, 0, 0))
+                m = self.betas[0] * m + (1 - self.betas[0]) * gradient
+                v = self.betas[1] * v + (1 - self.betas[1]) * gradient**2
+                self.state[weight] = t + 1, m, v
+                t = self.steps if self.one_count else t + 1
+                if self.corrects:
+                    m, v = m / (1 - self.betas[0] ** t), v / (1 - self.betas[1] ** t)
+                weight -= self.lr * m / (v.sqrt() + self.eps)
+
+
+def clipped(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    length = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    return [gradient * min(1.0, limit / max(length.item(), 1e-12)) for gradient in gradients]
+
+
+def clipped_each(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    return [clipped([gradient], limit)[0] for gradient in gradients]
+
+
+def always_scaled(gradients: list[Tensor], limit: float) -> list[Tensor]:
+    length = torch.stack([gradient.norm() for gradient in gradients]).norm()
+    return [gradient * limit / length for gradient in gradients]
+
+
+def by_inverses(matrix: Tensor, rounds: int = 40) -> Tensor:
     for _ in range(rounds):
-        found = 1.5 * found - 0.5 * found @ found.T @ found
-    return found
+        matrix = (matrix + torch.linalg.inv(matrix).T) / 2
+    return matrix
 
 
 @pytest.mark.parametrize(
     ("check", "answer", "verdict"),
     [
-        (checks.warmup_stable_decay, lambda *arguments: None, "not yet: for step 0"),
-        (
-            checks.warmup_stable_decay,
-            lambda step, steps, highest, warmup, decay: (
-                highest * min(1, (step + 1) / warmup, (steps - 1 - step) / decay)
-            ),
-            "not yet: for step 15",
-        ),
-        (
-            checks.warmup_stable_decay,
-            lambda step, steps, highest, warmup, decay: (
-                highest * min(1, (step + 1) / warmup, (steps - step) / decay)
-            ),
-            "correct: ",
-        ),
-        (checks.orthogonalize, lambda matrix: None, "not yet: for a matrix of 3 by 3"),
-        (checks.orthogonalize, lambda m: m / m.norm(), "not yet: for a matrix of 3 by 3"),
-        (checks.orthogonalize, newton_schulz, "correct: "),
+        (checks.clip, lambda gradients, limit: None, "not yet: for the gradients 3 and 4"),
+        (checks.clip, clipped_each, "not yet: for the gradients 3 and 4 and a limit of 1 "),
+        (checks.clip, always_scaled, "not yet: for the gradients 3 and 4 and a limit of 10 "),
+        (checks.clip, clipped, "correct: "),
+        (checks.adamw, WrittenAdamW, "correct: "),
+        (checks.adamw, partial(WrittenAdamW, corrects=False), "not yet: for one step"),
+        (checks.adamw, partial(WrittenAdamW, decay_in_gradient=True), "not yet: for one step"),
+        (checks.adamw, partial(WrittenAdamW, one_count=True), "not yet: for five steps"),
+        (checks.even_out, lambda matrix: None, "not yet: for a diagonal matrix"),
+        (checks.even_out, lambda m: by_inverses(m, 9), "not yet: for one that stretches"),
+        (checks.even_out, by_inverses, "correct: "),
     ],
 )
 def test_check_tells_right_from_wrong(

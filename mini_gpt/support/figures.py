@@ -424,3 +424,157 @@ def lines(
     if len(series) > 1:
         axes.legend()
     return axes
+
+
+def valley(paths: dict[str, Tensor]) -> None:
+    """Draw paths of two weights down the loss (x² + 100 y²) / 2, a panel for each."""
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    x, y = np.meshgrid(np.linspace(-5, 3, 80), np.linspace(-2.4, 2.4, 80))
+    _, panels = plt.subplots(
+        len(paths),
+        1,
+        figsize=(5.6, 0.5 + 1.4 * len(paths)),
+        layout="constrained",
+        sharex=True,
+        squeeze=False,
+    )
+    for axes, (name, places) in zip(panels.flat, paths.items(), strict=True):
+        levels = [0.5, 2, 8, 20, 45, 100, 200]
+        axes.contour(x, y, (x**2 + 100 * y**2) / 2, levels=levels, colors="#bbbbbb")
+        axes.plot(*places.T, "o-", color=BLUE, markersize=3.5, lw=1)
+        axes.plot(0, 0, "*", color=BLACK, markersize=11)
+        axes.set(title=name, xlim=(-5, 3), ylim=(-2.4, 2.4), ylabel="steep, y")
+    panels[-1][0].set(xlabel="flat, x")
+    plt.show()
+
+
+def seed_curves(
+    panels: dict[str, dict[str, list[list[float]]]], *, window: int, **axes: Any
+) -> None:
+    """Draw losses over steps in panels side by side: a thin line for each seed.
+
+    Args:
+        panels: For each title its kinds by name, and of each a list for every seed.
+        window: Steps over which a loss is averaged.
+        **axes: Passed on to `Axes.set` of each panel.
+    """
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    figure, grid = plt.subplots(
+        1,
+        len(panels),
+        figsize=(6.4, 3),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )
+    for panel, (title, kinds) in zip(grid.flat, panels.items(), strict=True):
+        for (name, seeds), color, style in zip(
+            kinds.items(), PALETTE, ("-", "--", "-."), strict=False
+        ):
+            for number, losses in enumerate(seeds):
+                smooth = np.convolve(losses, np.ones(window) / window, "valid")
+                steps = range(window, len(losses) + 1)
+                label = name if number == 0 else None
+                panel.plot(steps, smooth, style, color=color, lw=1.2, label=label)
+        panel.set(title=title, **axes)
+    handles = grid[0][0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(handles[0]))
+    plt.show()
+
+
+def shares(rows: dict[str, dict[str, int]], *, xlabel: str) -> None:
+    """Show what parts make up each row, as stacked bars of 100 percent.
+
+    Args:
+        rows: The size of each part, by row and by part; parts too small to be seen at
+            all are left out.
+    """
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3), layout="constrained")
+    parts = [*next(iter(rows.values()))]
+    looks = [(ORANGE, "..."), (PURPLE, "xx"), (BLUE, ""), (SKY, "///"), (GREEN, "oo")]
+    seen = [
+        p for p in parts if max(r[p] / sum(r.values()) for r in rows.values()) > 0.002
+    ]
+    for y, (row, sizes) in enumerate(rows.items()):
+        left = 0.0
+        for part, (color, hatch) in zip(seen, looks, strict=False):
+            share = 100 * sizes[part] / sum(sizes.values())
+            label = part.split(" (")[0] if row == next(iter(rows)) else None
+            bar: dict[str, Any] = {"color": color, "hatch": hatch, "edgecolor": "white"}
+            axes.barh(y, share, left=left, label=label, **bar)
+            if share > 4:
+                text = axes.text(left + share / 2, y, f"{share:.0f}%")
+                text.set(ha="center", va="center")
+                text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "pad": 1.5})
+            left += share
+    axes.set_yticks(range(len(rows)), list(rows))
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 100), xlabel=xlabel)
+    spacing = {"fontsize": 9, "handlelength": 1.6, "columnspacing": 1}
+    figure.legend(loc="outside upper center", ncols=len(seen), **spacing)
+    plt.show()
+
+
+def found(faults: dict[str, list[bool]], questions: list[str]) -> None:
+    """Show which question finds which fault: a row for each fault, dark where found."""
+    import matplotlib.pyplot as plt
+
+    size = 6.4, 0.8 + 0.36 * len(faults)
+    _, axes = plt.subplots(figsize=size, layout="constrained")
+    table = Tensor([[float(one) for one in row] for row in faults.values()])
+    heatmap(
+        axes,
+        table,
+        rows=list(faults),
+        columns=questions,
+        digits=None,
+        cmap="Blues",
+        vmin=0,
+        vmax=1.2,
+    )
+    for row, column in table.nonzero().tolist():
+        axes.text(column, row, "found", ha="center", va="center", color="white")
+    for row in range(1, len(faults)):
+        axes.axhline(row - 0.5, color="#777777", linewidth=0.5)
+    plt.show()
+
+
+def horizontal_bars(values: dict[str, float], *, xlabel: str) -> None:
+    """Show a bar for each name, from top to bottom, on a logarithmic axis."""
+    import matplotlib.pyplot as plt
+
+    size = 6.2, 0.8 + 0.16 * len(values)
+    _, axes = plt.subplots(figsize=size, layout="constrained")
+    places = range(len(values))
+    axes.barh(places, list(values.values()), color=SKY, edgecolor=BLACK, linewidth=0.5)
+    axes.set_yticks(places, list(values), fontsize=8)
+    axes.set(xscale="log", xlabel=xlabel, ylim=(len(values) - 0.4, -0.6))
+    plt.show()
+
+
+def bar_groups(
+    labels: list[str], groups: dict[str, Any], *, ylabel: str, digits: int = 1
+) -> None:
+    """Show bars side by side for each label, one of each group, numbers above."""
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=(6.2, 2.8), layout="constrained")
+    width = 0.8 / len(groups)
+    for number, (name, values) in enumerate(groups.items()):
+        places = [place + number * width for place in range(len(labels))]
+        look = {"color": PALETTE[number], "hatch": ("", "///", "...")[number % 3]}
+        shown = axes.bar(places, list(values), width, label=name, edgecolor="white")
+        for bar in shown:
+            bar.set(**look)
+        axes.bar_label(shown, [f"{v:,.{digits}f}" for v in values], fontsize=8)
+    middle = width * (len(groups) - 1) / 2
+    axes.set_xticks([place + middle for place in range(len(labels))], labels)
+    axes.set(ylabel=ylabel)
+    axes.legend()
+    plt.show()
