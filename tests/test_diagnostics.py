@@ -22,13 +22,16 @@ from mini_gpt import checks
 from mini_gpt.attention import attention_weights, causal_attention, causal_mask
 from mini_gpt.config import GPTConfig
 from mini_gpt.diagnostics import (
+    activation_bytes,
     check_attention,
     check_causality,
     check_equivariance,
     check_gradients,
     check_initial_loss,
+    check_model,
     count_parameters,
     decoding_bytes,
+    flops_by_component,
     flops_per_token,
     overfit_one_batch,
     parameters_by_component,
@@ -110,6 +113,33 @@ class TestCost:
             model(some_ids(config, batch, time)).sum().backward()
         assert counter.get_total_flops() == batch * time * flops_per_token(config, time)
 
+    def test_flops_of_each_part_are_those_of_its_products(self) -> None:
+        """By hand, for one layer: twice each product's three sizes, three times over."""
+        config = GPTConfig(7, 5, layers=1, heads=4, width=8, hidden_width=3, key_value_heads=2)
+        assert flops_by_component(config, time=9) == {
+            "attention's matrices": 6 * (8 * 8 + 2 * 8 * 4 + 8 * 8),
+            "scores and mixing": 6 * (2 * 9 * 8),
+            "feed-forward": 6 * (2 * 8 * 3),
+            "head": 6 * 8 * 7,
+        }
+
+    def test_activation_bytes_grow_with_batch_and_time_and_leave_out_the_weights(self) -> None:
+        model = tiny_gpt()
+        one = activation_bytes(model, 1, 4)
+        assert activation_bytes(model, 6, 4) - activation_bytes(model, 3, 4) == pytest.approx(
+            3 * one, rel=0.1
+        )
+        assert activation_bytes(model, 1, 8) > 1.8 * one
+        assert all(parameter.grad is None for parameter in model.parameters())
+        large = tiny_gpt(vocab_size=5000)  # its table is 20,000 times larger than its logits
+        assert activation_bytes(large, 1, 1) < large.token_embedding.weight.nbytes
+
+    def test_activation_bytes_count_what_the_backward_pass_needs(self) -> None:
+        """One token through a model without blocks' sizes: at least what each map reads."""
+        config, tokens = TINY, 2 * 5
+        reads = 12 + 12 + 12 + 48  # query_key_value, output, expand, contract
+        assert activation_bytes(tiny_gpt(), 2, 5) > 4 * tokens * config.layers * reads
+
     def test_flops_default_to_the_full_context(self) -> None:
         assert flops_per_token(TINY) == flops_per_token(TINY, 8) > flops_per_token(TINY, 7)
 
@@ -183,7 +213,7 @@ class TestHealth:
         assert check_initial_loss(model) == pytest.approx(math.log(500), rel=0.02)
         assert model.training, "the mode is left as it was"
 
-    @pytest.mark.parametrize("vocab_size", [17, 84])
+    @pytest.mark.parametrize("vocab_size", [17, 84, 500])
     @pytest.mark.parametrize("width", [192, 384, 768])
     @pytest.mark.parametrize("seed", range(3))
     def test_first_loss_of_a_wide_model(self, seed: int, width: int, vocab_size: int) -> None:
@@ -207,7 +237,7 @@ class TestHealth:
             optimizer.zero_grad()
             F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).backward()
             optimizer.step()
-        with pytest.raises(ValueError, match=r"an even choice among 17 tokens has 2\.833"):
+        with pytest.raises(ValueError, match=r"where 2\.775 ± 0\.067 is expected of 17 tokens"):
             check_initial_loss(model)
 
     @pytest.mark.parametrize("fault", ["large weights", "not a number"])
@@ -215,7 +245,7 @@ class TestHealth:
         model = tiny_gpt()
         with torch.no_grad():
             model.token_embedding.weight.mul_(50 if fault == "large weights" else math.nan)
-        with pytest.raises(ValueError, match=r"an even choice among 17 tokens has 2\.833"):
+        with pytest.raises(ValueError, match=r"where 2\.775 ± 0\.067 is expected of 17 tokens"):
             check_initial_loss(model)
 
     @settings(deadline=None, max_examples=8)
@@ -258,6 +288,153 @@ class TestHealth:
         assert "positions.weight has" in str(fault.value)
         assert "where the slope is" in str(fault.value)
         assert "decoder" not in str(fault.value)
+
+
+class Unmasked(MultiHeadAttention):
+    """Every position looks at all."""
+
+    def forward(self, stream: Tensor, cache: Any = None, mask: Any = None) -> Tensor:
+        mixed = F.scaled_dot_product_attention(*self.project(stream))
+        return self.output(mixed.transpose(1, 2).flatten(2))
+
+
+class LooksAhead(GPT):
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.decoder.blocks[-1].attention = Unmasked(config)
+        self.initialize()
+
+
+class Listed(GPT):
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        blocks = list(self.decoder.blocks)
+        del self.decoder.blocks
+        self.decoder.blocks = blocks
+
+
+class OwnHead(GPT):
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.head = nn.Parameter(self.token_embedding.weight.detach().clone())
+
+    def forward(self, ids: Tensor, *_: Any, **__: Any) -> Tensor:
+        return F.linear(self.hidden(ids), self.head)
+
+
+class Squashed(GPT):
+    def forward(self, ids: Tensor, *_: Any, **__: Any) -> Tensor:
+        return super().forward(ids).tanh()
+
+
+class LargeStart(GPT):
+    def initialize(self) -> None:
+        super().initialize()
+        nn.init.normal_(self.token_embedding.weight)
+
+
+class WithoutGradients(GPT):
+    def hidden(self, ids: Tensor, caches: Any = None, mask: Any = None) -> Tensor:
+        with torch.no_grad():
+            return super().hidden(ids, caches, mask)
+
+
+class TwiceTheGradient(GPT):
+    def hidden(self, ids: Tensor, caches: Any = None, mask: Any = None) -> Tensor:
+        stream = self.token_embedding(ids) + self.positions(ids.shape[1])
+        return self.decoder(Doubled.apply(stream))
+
+
+class NotFinite(GPT):
+    def initialize(self) -> None:
+        super().initialize()
+        with torch.no_grad():
+            self.decoder.final_norm.bias[3] = math.nan
+
+
+class Crashes(GPT):
+    def hidden(self, ids: Tensor, caches: Any = None, mask: Any = None) -> Tensor:
+        raise IndexError("out of range\nand more")
+
+
+class TestCheckModel:
+    QUESTIONS = ("parameters", "initial loss", "gradients", "causality", "one batch", "tied head")
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_a_healthy_small_model_passes(self, seed: int) -> None:
+        assert check_model(tiny_gpt(seed, width=24)) == {}
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("name", ["shakespeare-small", "shakespeare-large"])
+    @pytest.mark.parametrize("seed", range(10))
+    def test_a_healthy_preset_passes(self, name: str, seed: int) -> None:
+        torch.manual_seed(seed)
+        assert check_model(GPT(GPTConfig.preset(name))) == {}
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"position": "sinusoidal"},
+            {"position": "rotary"},
+            {"position": "none"},
+            {"bias": False},
+            {"normalization": "rms"},
+            {"pad_vocab_to_multiple": 64},
+            {"key_value_heads": 1},
+            {"activation": "gelu"},
+            {"dropout": 0.5},
+            {"width": 192, "vocab_size": 84},
+        ],
+    )
+    def test_a_healthy_model_of_another_kind_passes(self, change: dict[str, Any]) -> None:
+        model = tiny_gpt(**{"width": 24, **change})
+        before = copy.deepcopy(model.state_dict())
+        assert check_model(model) == {}
+        assert model.training, "the mode is left as it was"
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, before[name]), f"{name} has moved"
+
+    def test_maps_that_start_at_zero_are_healthy(self) -> None:
+        """A usual start today; without the noise on the copies no gradient would pass."""
+        model = tiny_gpt(width=24)
+        for block in model.decoder.blocks:
+            nn.init.zeros_(block.attention.output.weight)
+            nn.init.zeros_(block.feed_forward.contract.weight)
+        assert check_model(model) == {}
+
+    @pytest.mark.parametrize(
+        ("fault", "named"),
+        [
+            (LooksAhead, {"causality": "position 0 changes with the input at position 1"}),
+            (Listed, {"parameters": "as in a plain list", "one batch": "after 100 steps"}),
+            (OwnHead, {"tied head": "a table of its own", "parameters": "a part too many"}),
+            (Squashed, {"one batch": "learned by heart"}),
+            (LargeStart, {"initial loss": "are the initial weights small"}),
+            (WithoutGradients, {"gradients": "attention.output.weight has none"}),
+            (TwiceTheGradient, {"gradients": "positions.weight has"}),
+            (NotFinite, {"initial loss": "the first loss is nan", "one batch": "loss is nan"}),
+            (Crashes, dict.fromkeys(QUESTIONS[1:], "stopped with IndexError: out of range")),
+        ],
+    )
+    def test_each_fault_is_named(self, fault: type[GPT], named: dict[str, str]) -> None:
+        for seed in range(3):
+            torch.manual_seed(seed)
+            said = check_model(fault(tiny_config(width=24)))
+            assert set(said) <= set(self.QUESTIONS)
+            for question, words in named.items():
+                assert words in said[question]
+                assert "\n" not in said[question]
+
+    def test_frozen_parameters_are_named(self) -> None:
+        model = tiny_gpt(width=24)
+        model.decoder.blocks[1].feed_forward.expand.bias.requires_grad_(False)
+        (said,) = check_model(model).values()
+        assert said.endswith("decoder.blocks.1.feed_forward.expand.bias has none")
+
+    def test_overfitting_stops_when_it_is_enough(self) -> None:
+        losses = overfit_one_batch(tiny_gpt(width=24), steps=60, enough=1.0)
+        assert losses[-1] < 1 <= losses[-2]
+        assert len(losses) < 60
 
 
 def with_mask(module: MultiHeadAttention, mask: Tensor) -> Callable[[Tensor], Tensor]:
@@ -635,6 +812,29 @@ def counts_itself(module: Callable[[Tensor], Tensor], example: Tensor) -> bool:
     return not torch.equal(module(example), module(example + 1))
 
 
+def half_length(config: GPTConfig) -> int:
+    return next(t for t in range(1, 100_000) if dominates(config, t))
+
+
+def dominates(config: GPTConfig, time: int) -> bool:
+    return 2 * flops_by_component(config, time)["scores and mixing"] >= flops_per_token(
+        config, time
+    )
+
+
+def diagnose(model: GPT) -> str:
+    said = check_model(model)
+    for question, word in {
+        "initial loss": "start",
+        "causality": "future",
+        "gradients": "gradient",
+        "tied head": "head",
+    }.items():
+        if question in said:
+            return word
+    return "healthy"
+
+
 def most_layers(memory: int, width: int) -> int:
     layers = 0
     while training_bytes(GPTConfig(layers=layers + 1, heads=1, width=width)) <= memory:
@@ -643,6 +843,30 @@ def most_layers(memory: int, width: int) -> int:
 
 
 class TestExercises:
+    def test_half_length(self, capsys: pytest.CaptureFixture[str]) -> None:
+        checks.diagnostics.half_length(lambda config: None)
+        checks.diagnostics.half_length(lambda config: config.width * 9)
+        checks.diagnostics.half_length(lambda config: half_length(config) + 1)
+        checks.diagnostics.half_length(half_length)
+        nothing, guess, late, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for gpt2 expected 6703, got None")
+        assert guess.startswith("not yet: for gpt2 expected 6703, got 6912")
+        assert late.startswith("not yet: for gpt2 expected 6703, got 6704")
+        assert solution.startswith("correct: ")
+
+    def test_diagnose(self, capsys: pytest.CaptureFixture[str]) -> None:
+        checks.diagnostics.diagnose(lambda model: None)
+        checks.diagnostics.diagnose(lambda model: "healthy")
+        checks.diagnostics.diagnose(
+            lambda model: nn.init.zeros_(model.token_embedding.weight) is not None and "healthy"
+        )
+        checks.diagnostics.diagnose(diagnose)
+        nothing, healthy, spoiled, solution = capsys.readouterr().out.splitlines()
+        assert nothing.startswith("not yet: for a healthy model expected 'healthy', got None")
+        assert healthy.startswith("not yet: for a table that starts too large expected 'start'")
+        assert spoiled.startswith("not yet: ")
+        assert solution.startswith("correct: ")
+
     def test_most_layers(self, capsys: pytest.CaptureFixture[str]) -> None:
         checks.diagnostics.most_layers(lambda memory, width: None)
         checks.diagnostics.most_layers(lambda memory, width: memory // 16 // (12 * width**2))

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mini_gpt.checks.report import call, expect, run_check
+from mini_gpt.config import GPTConfig
+from mini_gpt.decoder import DecoderBlock
+from mini_gpt.model import GPT
 
 
 def rows_meet(answer: Callable[[Callable[[Tensor], Tensor], Tensor], Any]) -> None:
@@ -79,3 +83,116 @@ def most_layers(answer: Callable[[int, int], Any]) -> None:
             expect(case, call(answer, memory, width), fits(memory, width), hint)
 
     run_check(cases, "you know what fits before you rent the machine.")
+
+
+def half_length(answer: Callable[[GPTConfig], Any]) -> None:
+    """Check a function for the length at which attention's products take half."""
+    small: dict[str, Any] = {"layers": 2, "heads": 2, "width": 12}
+    hints = {
+        "gpt2": (GPTConfig(), "set 12 L D T equal to all the rest, and solve for T."),
+        "gpt2-xl": (GPTConfig.preset("gpt2-xl"), "the rest grows with the width, too."),
+        "a vocabulary of 7": (GPTConfig(7, **small), "round up: at least half."),
+        "a narrow hidden layer": (
+            GPTConfig(7, **small, hidden_width=5),
+            "the hidden layer need not be 4 D wide.",
+        ),
+        "one head of keys": (
+            GPTConfig(7, **small, key_value_heads=1),
+            "with fewer heads of keys and values, attention's matrices are smaller.",
+        ),
+    }
+
+    def expected(config: GPTConfig) -> int:
+        """The other operations, over those of one token of length."""
+        kept = config.kv_heads * config.head_width
+        block = 2 * config.width * (config.width + kept + config.feed_forward_width)
+        weights = config.layers * block + config.vocab_size * config.width
+        return -(-6 * weights // (12 * config.layers * config.width))
+
+    def cases() -> None:
+        for name, (config, hint) in hints.items():
+            expect(name, call(answer, config), expected(config), hint)
+
+    run_check(cases, "you know when a text is long.")
+
+
+class _Future(GPT):
+    """Each logit also takes a little of the one after it."""
+
+    def hidden(self, ids: Tensor, caches: Any = None, mask: Any = None) -> Tensor:
+        stream = super().hidden(ids, caches, mask)
+        return stream + 0.3 * stream.roll(-1, dims=1)
+
+
+class _Gradient(GPT):
+    """The feed-forward network of the first block is computed without gradients."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        block = self.decoder.blocks[0]
+        assert isinstance(block, DecoderBlock)
+        silenced = torch.no_grad()(block.feed_forward.forward)
+        block.feed_forward.forward = silenced  # type: ignore[method-assign]
+
+
+class _Head(GPT):
+    """The head is a copy of the table, made at the start."""
+
+    def __init__(self, config: GPTConfig) -> None:
+        super().__init__(config)
+        self.head = nn.Parameter(self.token_embedding.weight.detach().clone())
+
+    def forward(self, ids: Tensor, *_: Any, **__: Any) -> Tensor:
+        return self.hidden(ids) @ self.head.T
+
+
+class _Start(GPT):
+    """The table starts with a standard deviation of 1."""
+
+    def initialize(self) -> None:
+        super().initialize()
+        nn.init.normal_(self.token_embedding.weight)
+
+
+def diagnose(answer: Callable[[GPT], Any]) -> None:
+    """Check a function that names the fault of a small new model."""
+    wards = {
+        "a healthy model": (GPT, "healthy", "no experiment may find a fault in it."),
+        "a table that starts too large": (
+            _Start,
+            "start",
+            "an even choice among 17 tokens costs ln 17 = 2.83; what does this one?",
+        ),
+        "a model that looks ahead": (
+            _Future,
+            "future",
+            "change the last token: do earlier logits move?",
+        ),
+        "a part without gradient": (
+            _Gradient,
+            "gradient",
+            "after a backward pass, look at each parameter's gradient.",
+        ),
+        "a head of its own": (
+            _Head,
+            "head",
+            "a change of one row of the embedding must reach that token's logit.",
+        ),
+    }
+    config = GPTConfig(17, context_length=8, layers=2, heads=3, width=12)
+
+    def cases() -> None:
+        for seed in range(3):
+            for name, (kind, fault, hint) in wards.items():
+                with torch.random.fork_rng(devices=[]):
+                    torch.manual_seed(seed)
+                    model = kind(config).eval()
+                before = copy.deepcopy(model.state_dict())
+                expect(name, answer(model), fault, hint)
+                same = all(
+                    torch.allclose(weight, before[key], atol=1e-7)
+                    for key, weight in model.state_dict().items()
+                )
+                expect("its weights afterwards", same, True, "leave them as they were.")
+
+    run_check(cases, "you can tell what ails a model before it is trained.")
