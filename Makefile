@@ -3,14 +3,14 @@
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test quick lint wheel book pytest export notebooks readers gpu bench pretrain constraints clean distclean
+TARGETS := demo test quick lint wheel book pytest export notebooks gpt2-outputs readers gpu bench pretrain constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help $(TARGETS)
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 demo: ## set up, train a small GPT on Shakespeare, sample from it
 test: ## set up, run every test
@@ -21,6 +21,7 @@ book: ## render the book into build/book
 pytest: ## run the tests proper, slow ones too: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
+gpt2-outputs: ## fetch GPT-2's released weights, store what they say in their chapter
 readers: ## write the notebooks that readers open outside the site
 gpu: ## measure a CUDA card and run its tests, in eight minutes: bench/results/gpu.json
 bench: ## time training against other packages

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = [
     "CONV1D_WEIGHTS",
-    "GPT2_CHOICES",
     "GPT2_NAMES",
     "HUGGINGFACE_FILES",
+    "differences",
+    "first_difference",
     "from_gpt2_names",
     "from_huggingface",
     "gpt2_config",
@@ -16,17 +17,20 @@ __all__ = [
     "huggingface_config",
     "load_gpt2",
     "to_huggingface",
+    "trace",
 ]
 
 # %% ../book/14_gpt2.ipynb #103c2c3e
 import json
+import math
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -38,13 +42,17 @@ from mini_gpt.support.weights import (
 )
 
 from .characters import Tokenizer
-from .config import Activation, GPTConfig
+from .config import GPTConfig
 from .model import GPT
 from .support.files import atomic_folder, read_json
 from .support.hub import local_folder
+from .support.huggingface_config import gpt2_config, huggingface_config
 from .support.huggingface_tokenizer import write_huggingface_tokenizer
-from .support.model_checks import faults_in, warn_of_dropouts
+from .support.model_checks import faults_in
+from .support.modes import evaluating
 from .support.tokenizer_file import TOKENIZER_FILE, save_tokenizer
+
+_all_ = ["gpt2_config", "huggingface_config"]
 
 # %% ../book/14_gpt2.ipynb #e46cd013
 # Hugging Face's names on the left, ours on the right; {layer} runs over the blocks.
@@ -114,65 +122,105 @@ def from_gpt2_names(
     }
 
 
-# %% ../book/14_gpt2.ipynb #ffe34996
-# The fields of Hugging Face's `config.json`, and ours.
-_FIELDS = {
-    "vocab_size": "vocab_size",
-    "n_positions": "context_length",
-    "n_layer": "layers",
-    "n_head": "heads",
-    "n_embd": "width",
-    "n_inner": "hidden_width",
-    "resid_pdrop": "dropout",
-    "layer_norm_epsilon": "norm_epsilon",
-}
-# Both forms of GELU have several names there; the first of each is GPT-2's.
-_ACTIVATIONS: dict[str, Activation] = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-}
-# What GPT-2 fixes. A field that is left out has this value.
-GPT2_CHOICES = {
-    "model_type": "gpt2",
-    "scale_attn_weights": True,
-    "scale_attn_by_inverse_layer_idx": False,
-    "add_cross_attention": False,
-    "tie_word_embeddings": True,
+# %% ../book/14_gpt2.ipynb #gp000013
+_TRACED = {
+    **GPT2_NAMES,
+    "h.{layer}.mlp.act": "decoder.blocks.{layer}.feed_forward.activation",
+    "h.{layer}": "decoder.blocks.{layer}",
 }
 
 
-def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
-    """Our description of a GPT-2 that is described in Hugging Face's words.
+def _named_parts(model: nn.Module) -> dict[str, nn.Module]:
+    """The parts of a GPT by our names, whether it is ours or one of `transformers`."""
+    plain = {n.removeprefix("transformer."): m for n, m in model.named_modules()}
+    blocks: Any = plain.get("decoder.blocks", plain.get("h"))
+    parts = {}
+    for layer in range(len(blocks)):
+        for pair in _TRACED.items():
+            theirs, ours = (name.format(layer=layer) for name in pair)
+            if (module := plain.get(ours, plain.get(theirs))) is not None:
+                parts[ours] = module
+    return parts
 
-    Its three dropouts are one here, that of the residual stream; where they differ,
-    there is a warning. They have a say in training only.
+
+@torch.no_grad()
+def trace(model: nn.Module, ids: Int[Tensor, "batch time"]) -> dict[str, Tensor]:
+    """What each part of a GPT computes, in the order of computation, by our names.
+
+    The model may be ours, or a `GPT2LMHeadModel` of `transformers`. The first entry is
+    the ids, the last the logits. `safetensors.torch.save_file` stores it.
+    """
+    seen, handles = {"ids": ids}, []
+
+    def note(name: str, _: object, inputs: Any, output: Any = None) -> None:
+        value = inputs if output is None else output
+        value = value[0] if isinstance(value, tuple) else value
+        seen[name] = value.detach().clone(memory_format=torch.contiguous_format)
+
+    for name, part in _named_parts(model).items():
+        handles.append(part.register_forward_hook(partial(note, name)))
+        if name.endswith(".attention.output"):  # comes in: what attention has mixed
+            mixed = name.removesuffix("output") + "mixed"
+            handles.append(part.register_forward_pre_hook(partial(note, mixed)))
+    try:
+        with evaluating(model):
+            found = model(ids)
+    finally:
+        for handle in handles:
+            handle.remove()
+    note("logits", model, getattr(found, "logits", found))
+    return seen
+
+
+# %% ../book/14_gpt2.ipynb #gp000014
+def _gap(one: Tensor | None, other: Tensor | None) -> float:
+    """The largest difference, relative to the largest number of the second."""
+    if one is None or other is None or one.numel() != other.numel():
+        return math.inf
+    one, other = one.flatten().double(), other.flatten().double()
+    return float((one - other).abs().max() / other.abs().max().clamp(min=1e-30))
+
+
+def differences(
+    ours: nn.Module | Mapping[str, Tensor],
+    theirs: nn.Module | Mapping[str, Tensor],
+    ids: Int[Tensor, "batch time"],
+) -> dict[str, float]:
+    """How far each part of one GPT is from the other's, in the order of computation.
+
+    The largest difference, relative to the largest number of that part; infinity where
+    one has no such part, or another shape. Either may be a trace.
 
     Raises:
-        ValueError: listing what is not GPT-2's, or is missing or of a wrong kind.
+        ValueError: if a trace belongs to other ids.
     """
-    older: dict[str, Any] = {"n_positions": content.get("n_ctx"), "resid_pdrop": 0.1}
-    content = older | {name: x for name, x in content.items() if x is not None}
-    form = str(content.get("activation_function", "gelu_new"))
-    faults = [
-        f"{name} is {content[name]!r}, expected {value!r}"
-        for name, value in GPT2_CHOICES.items()
-        if content.get(name, value) != value
-    ]
-    if form not in _ACTIVATIONS:
-        known = " or ".join(_ACTIVATIONS)
-        faults.append(f"activation_function is {form!r}, expected {known}")
-    sizes = [*_FIELDS][:5]  # the others may be left out
-    faults += [f"{name} is missing" for name in sizes if content.get(name) is None]
-    if faults:
-        raise ValueError(f"this is not a GPT-2: {'; '.join(faults)}")
-    warn_of_dropouts(content)
-    fields = {ours: content[x] for x, ours in _FIELDS.items() if x in content}
-    try:
-        return GPTConfig(**fields, activation=_ACTIVATIONS[form])
-    except (TypeError, ValueError) as fault:
-        words = ", ".join(f"{ours} is {x}" for x, ours in _FIELDS.items() if x != ours)
-        raise ValueError(f"this is not a GPT-2: {fault}; there, {words}") from None
+    one, other = (
+        x if isinstance(x, Mapping) else trace(x, ids) for x in (ours, theirs)
+    )
+    if not torch.equal(one["ids"], ids) or not torch.equal(other["ids"], ids):
+        raise ValueError("the trace was made from other ids; compare the same ids")
+    # A stored trace has lost its order; what runs now knows it.
+    names = [*other, *one] if isinstance(ours, Mapping) else [*one, *other]
+    return {name: _gap(one.get(name), other.get(name)) for name in dict.fromkeys(names)}
+
+
+def first_difference(
+    ours: nn.Module | Mapping[str, Tensor],
+    theirs: nn.Module | Mapping[str, Tensor],
+    ids: Int[Tensor, "batch time"],
+    tolerance: float = 1e-4,
+) -> tuple[str, float] | None:
+    """The first part at which two GPTs depart, and how far; None if they agree.
+
+    Takes and raises what `differences` does. A part that only one of them has comes
+    first of all.
+    """
+    found = differences(ours, theirs, ids)
+    missing = [name for name, gap in found.items() if gap == math.inf]
+    for name in [*missing, *found]:
+        if not found[name] <= tolerance:
+            return name, found[name]
+    return None
 
 
 # %% ../book/14_gpt2.ipynb #a8fb23ad
@@ -232,42 +280,6 @@ def from_huggingface(
     with faults_in(path):
         config = gpt2_config(read_json(path))
     return load_gpt2(folder, config, device, dtype)
-
-
-# %% ../book/14_gpt2.ipynb #5de0de3e
-def huggingface_config(
-    config: GPTConfig, end_of_text: int | None = None
-) -> dict[str, Any]:
-    """A model's shape in Hugging Face's words: the inverse of `gpt2_config`.
-
-    Raises:
-        ValueError: listing what GPT-2 cannot express.
-    """
-    expressible = {"position": "learned", "normalization": "layer", "bias": True}
-    faults = [
-        f"{name} is {getattr(config, name)!r}, GPT-2's is {value!r}"
-        for name, value in expressible.items()
-        if getattr(config, name) != value
-    ]
-    if config.kv_heads != config.heads:
-        faults.append(f"key_value_heads is {config.kv_heads}, GPT-2's is that of heads")
-    if faults:
-        raise ValueError(
-            f"GPT-2 cannot express this model: {'; '.join(faults)}; "
-            "keep it with save_pretrained"
-        )
-    names = {ours: theirs for theirs, ours in reversed(_ACTIVATIONS.items())}
-    return {
-        "architectures": ["GPT2LMHeadModel"],
-        **GPT2_CHOICES,
-        **{theirs: getattr(config, ours) for theirs, ours in _FIELDS.items()},
-        "n_ctx": config.context_length,
-        "activation_function": names[config.activation],
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
-        "bos_token_id": end_of_text,
-        "eos_token_id": end_of_text,
-    }
 
 
 # %% ../book/14_gpt2.ipynb #314121ad

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gpt2_outputs
 import nbformat
 import pytest
 import torch
@@ -25,12 +26,15 @@ from mini_gpt.generation import generate_ids
 from mini_gpt.gpt2 import (
     CONV1D_WEIGHTS,
     HUGGINGFACE_FILES,
+    differences,
+    first_difference,
     from_gpt2_names,
     from_huggingface,
     gpt2_config,
     gpt2_names,
     gpt2_parameters,
     to_huggingface,
+    trace,
 )
 from mini_gpt.loss import next_token_loss
 from mini_gpt.model import GPT
@@ -477,6 +481,189 @@ class TestToHuggingFace:
             assert load_config(tmp_path / name) == TINY
 
 
+def exact_gelu(model: GPT) -> None:
+    model.decoder.blocks[1].feed_forward.activation = nn.GELU()
+
+
+def epsilon(model: GPT) -> None:
+    model.decoder.blocks[2].feed_forward_norm.eps = 1e-3
+
+
+def untransposed(model: GPT) -> None:
+    weight = model.decoder.blocks[1].attention.output.weight
+    weight.data = weight.data.t()
+
+
+def other_scale(model: GPT) -> None:
+    part = model.decoder.blocks[0].attention
+    project = part.project
+
+    def doubled(stream: Tensor, offset: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        query, key, value = project(stream, offset)
+        return 2 * query, key, value
+
+    part.project = doubled
+
+
+def no_positions(model: GPT) -> None:
+    model.positions = None
+
+
+def no_final_norm(model: GPT) -> None:
+    model.decoder.final_norm = nn.Identity()
+
+
+def other_head(model: GPT) -> None:
+    table = model.token_embedding.weight.detach() * 1.01
+    model.token_embedding.logits = lambda stream: stream @ table.t()
+
+
+class TestFirstDifference:
+    @pytest.fixture
+    def peer(self) -> Any:
+        return build_peer().eval()
+
+    @pytest.fixture
+    def ours(self, peer: Any) -> GPT:
+        model = GPT(GPTConfig(17, 9, layers=3, heads=2, width=12)).eval()
+        model.load_state_dict(from_gpt2_names(peer.transformer.state_dict(), layers=3))
+        return model
+
+    ids = ids_for(17)
+
+    def test_there_is_none_between_equal_models(self, ours: GPT, peer: Any) -> None:
+        assert first_difference(ours, peer, self.ids, 1e-5) is None
+        assert first_difference(peer, ours, self.ids, 1e-5) is None
+        assert first_difference(ours, ours, self.ids, tolerance=0.0) is None
+
+    def test_every_part_is_compared_in_the_order_of_computation(self, ours: GPT, peer: Any) -> None:
+        found = list(differences(ours, peer, self.ids))
+        block = ["attention_norm", "attention.query_key_value", "attention.mixed"]
+        block += ["attention.output", "feed_forward_norm", "feed_forward.expand"]
+        block += ["feed_forward.activation", "feed_forward.contract", ""]
+        inside = [
+            f"decoder.blocks.{layer}.{part}".rstrip(".") for layer in range(3) for part in block
+        ]
+        assert found[:3] == ["ids", "token_embedding", "positions"]
+        assert found[3:] == [*inside, "decoder.final_norm", "logits"]
+        assert list(differences(peer, ours, self.ids)) == found
+
+    @pytest.mark.parametrize(
+        ("fault", "place"),
+        [
+            (exact_gelu, "decoder.blocks.1.feed_forward.activation"),
+            (epsilon, "decoder.blocks.2.feed_forward_norm"),
+            (untransposed, "decoder.blocks.1.attention.output"),
+            (other_scale, "decoder.blocks.0.attention.mixed"),
+            (no_positions, "positions"),
+            (no_final_norm, "decoder.final_norm"),
+            (other_head, "logits"),
+        ],
+    )
+    def test_each_fault_is_named_at_its_cause(
+        self, ours: GPT, peer: Any, fault: Any, place: str
+    ) -> None:
+        fault(ours)
+        found = first_difference(ours, peer, self.ids)
+        assert found is not None
+        assert found[0] == place
+        assert found[1] > 1e-4
+        assert (
+            first_difference(ours, peer, self.ids, tolerance=1e9 if found[1] < 1e9 else math.inf)
+            is None
+        )
+
+    def test_not_a_number_is_a_difference(self, ours: GPT, peer: Any) -> None:
+        with torch.no_grad():
+            ours.decoder.blocks[1].feed_forward_norm.bias[3] = math.nan
+        found = first_difference(ours, peer, self.ids)
+        assert found is not None
+        assert found[0] == "decoder.blocks.1.feed_forward_norm"
+
+    def test_a_golden_trace_is_stored_and_loaded(
+        self, ours: GPT, peer: Any, tmp_path: Path
+    ) -> None:
+        save_file(trace(peer, self.ids), tmp_path / "golden.safetensors")
+        golden = load_file(tmp_path / "golden.safetensors")
+        assert first_difference(ours, golden, self.ids) is None
+        assert first_difference(golden, ours, self.ids) is None
+        untransposed(ours)
+        found = first_difference(ours, golden, self.ids)
+        assert found is not None
+        assert found[0] == "decoder.blocks.1.attention.output"
+        with pytest.raises(ValueError, match="made from other ids"):
+            first_difference(ours, golden, self.ids.flip(0))
+
+    def test_a_trace_leaves_the_model_as_it_was(self, ours: GPT) -> None:
+        ours.train()
+        seen = trace(ours, self.ids)
+        assert ours.training
+        assert not any(module._forward_hooks for module in ours.modules())
+        assert not any(module._forward_pre_hooks for module in ours.modules())
+        torch.testing.assert_close(seen["logits"], ours.eval()(self.ids))
+        kept = seen["decoder.blocks.0"].clone()
+        ours(self.ids.flip(0))
+        assert torch.equal(seen["decoder.blocks.0"], kept)
+
+    def test_a_trace_has_the_numbers_of_the_parts(self, ours: GPT) -> None:
+        seen = trace(ours, self.ids)
+        stream = ours.token_embedding(self.ids) + ours.positions(7)
+        torch.testing.assert_close(
+            seen["decoder.blocks.0.attention_norm"],
+            ours.decoder.blocks[0].attention_norm(stream),
+        )
+        mixed = seen["decoder.blocks.2.attention.mixed"]
+        torch.testing.assert_close(
+            ours.decoder.blocks[2].attention.output(mixed),
+            seen["decoder.blocks.2.attention.output"],
+        )
+
+
+def test_the_outputs_of_the_released_model_are_left_alone_where_it_cannot_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(name: str) -> Path:
+        raise OSError(f"{name} cannot be fetched")
+
+    notebook = tmp_path / "chapter.ipynb"
+    notebook.write_text("as it was")
+    monkeypatch.setattr(gpt2_outputs, "local_folder", refuse)
+    assert gpt2_outputs.refresh(notebook) == 1
+    assert notebook.read_text() == "as it was"
+    said = capsys.readouterr().out
+    assert said == "nothing was changed: openai-community/gpt2 cannot be fetched\n"
+
+
+def test_outputs_of_another_model_are_not_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cell = nbformat.v4.new_code_cell("print('A small random model stands in for them.')")
+    notebook = tmp_path / "chapter.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), notebook)
+    before = notebook.read_bytes()
+    monkeypatch.setattr(gpt2_outputs, "local_folder", lambda name: tmp_path)
+    monkeypatch.setattr(gpt2_outputs.notebooks, "execute", lambda path: None)
+    assert gpt2_outputs.refresh(notebook) == 1
+    assert notebook.read_bytes() == before
+    cell.outputs = [nbformat.v4.new_output("stream", text="These are the released weights.\n")]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), notebook)
+    assert gpt2_outputs.refresh(notebook) == 0
+    assert "shows what the released weights say" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_the_chapter_speaks_with_the_released_weights(tmp_path: Path) -> None:
+    """As `make gpt2-outputs` does it, on a copy."""
+    notebook = tmp_path / "14_gpt2.ipynb"
+    notebook.write_bytes((ROOT / "book" / "14_gpt2.ipynb").read_bytes())
+    assert gpt2_outputs.refresh(notebook) == 0
+    cells = nbformat.read(notebook, as_version=4).cells
+    said = "".join(o.get("text", "") for cell in cells for o in cell.get("outputs", []))
+    assert "124,439,808 parameters" in said
+    assert "random stand-in" not in said
+
+
 @pytest.mark.network
 def test_the_released_model() -> None:
     """The real 124M parameters: English is likelier than its words out of order."""
@@ -644,6 +831,19 @@ def forgets_the_norms(model: GPT) -> GPT:
     return twin
 
 
+def load(tensors: dict[str, Tensor], heads: int, turned: bool = True) -> GPT:
+    sizes = *tensors["wte.weight"].shape, len(tensors["wpe.weight"])
+    vocab_size, width, context = sizes
+    layers = sum(name.endswith("ln_1.bias") for name in tensors)
+    model = GPT(GPTConfig(vocab_size, context, layers, heads, width))
+    state = from_gpt2_names(tensors, layers)
+    if not turned:
+        name = "decoder.blocks.0.attention.output.weight"
+        state[name] = state[name].t()
+    model.load_state_dict(state)
+    return model
+
+
 class TestChecks:
     @pytest.mark.parametrize(
         ("check", "wrong"),
@@ -666,6 +866,9 @@ class TestChecks:
                 checks.gpt2.query_weight,
                 lambda w, n, h, hs: w[f"h.{n}.attn.c_attn.weight"].chunk(hs, 0)[h],
             ),
+            (checks.gpt2.load, lambda tensors, heads: None),
+            (checks.gpt2.load, lambda tensors, heads: load(tensors, 1)),
+            (checks.gpt2.load, lambda tensors, heads: load(tensors, heads, turned=False)),
             (checks.gpt2.with_biases, lambda model: None),
             (checks.gpt2.with_biases, lambda model: model),
             (checks.gpt2.with_biases, lambda m: GPT(dataclasses.replace(m.config, bias=True))),
@@ -685,6 +888,7 @@ class TestChecks:
             (checks.gpt2.our_name, our_name),
             (checks.gpt2.query_weight, query_weight),
             (checks.gpt2.with_biases, with_biases),
+            (checks.gpt2.load, load),
         ],
     )
     def test_is_content_with_the_right_one(

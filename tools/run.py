@@ -102,6 +102,11 @@ def notebooks(*arguments: str) -> int:
     return call(environment.prepare("test"), "tools/notebooks.py", *arguments)
 
 
+def gpt2_outputs() -> int:
+    """Fetch GPT-2's released weights, and store what they say in their chapter."""
+    return call(environment.prepare("test"), "tools/gpt2_outputs.py")
+
+
 def readers(*arguments: str) -> int:
     """Write the notebooks that readers open outside the site into build/notebooks."""
     python = environment.prepare("test")
@@ -164,10 +169,12 @@ def call(*command: str | Path) -> int:
 
 
 FUNCTIONS = (
-    *(demo, test, quick, lint, wheel, book, pytest, export, notebooks, readers),
-    *(gpu, bench, pretrain, constraints, clean, distclean),
+    *(demo, test, quick, lint, wheel, book, pytest, export, notebooks, gpt2_outputs),
+    *(readers, gpu, bench, pretrain, constraints, clean, distclean),
 )
-JOBS: dict[str, Callable[..., int]] = {function.__name__: function for function in FUNCTIONS}
+JOBS: dict[str, Callable[..., int]] = {
+    function.__name__.replace("_", "-"): function for function in FUNCTIONS
+}
 
 
 def main() -> int:

@@ -104,3 +104,45 @@ def with_biases(answer: Callable[[GPT], Any]) -> None:
         expect("the number of shared tensors", len(shared), 0, hint)
 
     run_check(cases, "with zero biases it is a GPT-2, and can go wherever a GPT-2 can.")
+
+
+def load(answer: Callable[[dict[str, Tensor], int], Any]) -> None:
+    """Check a function that builds a model from tensors under Hugging Face's names."""
+    shapes = {
+        "3 layers, 2 heads": (GPTConfig(17, 8, layers=3, heads=2, width=12), 1),
+        "3 heads": (GPTConfig(17, 8, layers=3, heads=3, width=12), 2),
+        "11 layers": (GPTConfig(7, 5, layers=11, heads=1, width=4), 3),
+    }
+
+    def files(config: GPTConfig, seed: int) -> tuple[GPT, dict[str, Tensor]]:
+        """A random model, and its weights as GPT-2's file would hold them."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            model = GPT(config).eval()
+            for parameter in model.parameters():
+                parameter.add_(0.3 * torch.randn(parameter.shape))
+        state, turned = model.state_dict(), ("c_attn", "c_proj", "c_fc")
+        return model, {
+            theirs: state[ours].t() if theirs.split(".")[-2] in turned else state[ours]
+            for theirs, ours in gpt2_names(config.layers).items()
+            if state[ours].ndim == 2
+        } | {
+            theirs: state[ours]
+            for theirs, ours in gpt2_names(config.layers).items()
+            if state[ours].ndim == 1
+        }
+
+    @torch.no_grad()
+    def cases() -> None:
+        for name, (config, seed) in shapes.items():
+            model, tensors = files(config, seed)
+            found = call(answer, tensors, config.heads)
+            hint = "build a GPT from a GPTConfig, and return it."
+            expect(f"{name}: the kind", type(found).__name__, "GPT", hint)
+            hint = "look at wte, wpe and the numbers after h."
+            expect(f"{name}: its config", found.config, config, hint)
+            ids = torch.arange(5)[None] % config.vocab_size
+            hint = "compare with first_difference; is the square c_proj turned, too?"
+            expect(f"{name}: its logits", found.eval()(ids), model(ids), hint)
+
+    run_check(cases, "you can bring a released model into your own code.")
