@@ -113,6 +113,8 @@ class NGramModel:
             vocabulary, or runs are too long to be written as a 64-bit number.
     """
 
+    # Long because it is one class; the page has each of its steps before it.
+
     def __init__(
         self, tokens: Integer[np.ndarray, " tokens"], vocab_size: int, order: int
     ) -> None:
@@ -296,6 +298,7 @@ class _LossInParts(torch.autograd.Function):
         return to_stream * given[0], to_table * given[0], None, None, None
 
 
+# %% ../book/05_loss.ipynb #debbdf75
 def linear_cross_entropy(
     stream: Float[Tensor, "batch time width"],
     table: Float[Tensor, "rows width"],

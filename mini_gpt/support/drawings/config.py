@@ -236,3 +236,21 @@ def misfit(width: int, heads: int) -> Picture:
         sheet.row(x, 0, ["?"] * left, width=28, height=28, colors="red")
         sheet.text((x + left * 14, 42), "whose?", size=12, color="red")
     return sheet.finish()
+
+
+def predictions(ids: Sequence[int]) -> Picture:
+    """Each position's logits are about the token at the next; the last is unknown."""
+    sheet = Drawing(
+        "A row of ids "
+        + ", ".join(map(str, ids))
+        + ". From each position an arrow leads to the token after it, which it is to "
+        "predict; from the last one to a question mark."
+    )
+    names = [str(id) for id in ids]
+    given = sheet.row(0, 0, names, width=46, gap=14, colors="blue")
+    wanted = sheet.row(0, 62, [*names[1:], "?"], width=46, gap=14, colors="orange")
+    for above, below in zip(given, wanted, strict=True):
+        sheet.arrow([above.bottom, below.top])
+    sheet.text((-12, 14), "id", anchor="end")
+    sheet.text((-12, 76), "to predict", anchor="end")
+    return sheet.finish()

@@ -449,3 +449,77 @@ def message(bits: int, surprisal: Units, plain: int) -> Picture:
         sheet.text((-8, y + 12), name, anchor="end")
         sheet.text((wide * long + 8, y + 12), f"{long:,.0f}", anchor="start", size=13)
     return sheet.finish()
+
+
+def asked(given: str, came: str) -> Picture:
+    """The three questions that a language model answers, about one small text.
+
+    Args:
+        given: The text so far.
+        came: What it is continued with when the model writes.
+    """
+    sheet = Drawing(
+        f"The model in the middle, given the text {given!r}. Three arrows lead to what "
+        "it answers: log_probs, whether each character was expected; probabilities, "
+        f"what comes next; and sample, the text written on as {given + came!r}."
+    )
+    text = sheet.row(0, 76, [_shown(c) for c in given], width=22, mono=True)
+    model = sheet.box(146, 62, 96, 56, "NGram\nModel", color="orange", bold=True)
+    sheet.arrow([text[-1].right, model.left])
+    for row, (name, answer) in enumerate(
+        (
+            ("log_probs", "was each expected?"),
+            ("probabilities", "what comes next?"),
+            ("sample", f"write on: {_shown(given + came)}"),
+        )
+    ):
+        y = 62 * row
+        box = sheet.box(290, y, 170, 48, f"{name}\n{answer}", size=13)
+        sheet.arrow([model.right, (266, 90), (266, box.left[1]), box.left])
+    return sheet.finish()
+
+
+def compared(found: Sequence[tuple[str, Units, Units]]) -> Picture:
+    """Two models in two measures, which disagree about the better one.
+
+    Args:
+        found: For each model: its name, its nats per token and its bits per byte.
+    """
+    said = [f"{name} {nats:.2f} and {bits:.2f}" for name, nats, bits in found]
+    sheet = Drawing(
+        "Two groups of bars, nats per token on the left, bits per byte on the right: "
+        + ", ".join(said)
+        + ". In one group the first model has the lower bar, in the other the second."
+    )
+    for group, title in enumerate(("nats per token", "bits per byte")):
+        x = 200 * group
+        values = [(nats, bits)[group] for _, nats, bits in found]
+        names = [name for name, _, _ in found]
+        sheet.bars(x, 0, values, names, width=56, gap=34, top=6)
+        sheet.text((x + 73, 34), title, bold=True)
+    return sheet.finish()
+
+
+def in_parts(positions: int, vocab_size: int, parts: int) -> Picture:
+    """All logits at once, against some positions at a time."""
+    sheet = Drawing(
+        f"On the left a block of {positions} rows and {vocab_size} columns, all logits "
+        f"at once. On the right the same rows in {parts} parts, one of them filled: "
+        "its loss and its p minus y are taken, and it is forgotten before the next."
+    )
+    cell, each = 15, positions // parts
+    for row in range(positions):
+        y = row * cell + 8 * (row // each)
+        blank = [""] * vocab_size
+        sheet.row(0, row * cell, blank, width=cell, height=cell, colors="blue")
+        now = row // each == 1
+        color = "orange" if now else "plain"
+        sheet.row(240, y, blank, width=cell, height=cell, colors=color)
+    wide = vocab_size * cell
+    sheet.text((wide / 2, -14), "all at once", size=13)
+    sheet.text((240 + wide / 2, -14), "a part at a time", size=13)
+    middle = each * cell + 8 + each * cell / 2
+    sheet.arrow([(240 + wide + 6, middle), (240 + wide + 34, middle)], width=2)
+    sheet.text((240 + wide + 40, middle - 8), "loss", size=13, anchor="start")
+    sheet.text((240 + wide + 40, middle + 9), "p − y", size=13, anchor="start")
+    return sheet.finish()
