@@ -29,7 +29,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .support.nonfinite import check_highest
-from .support.validation import check_range, check_types
+from .support.validation import check_range, check_stops, check_types
 
 
 # %% ../book/18_sampling.ipynb #5965cb26
@@ -44,6 +44,7 @@ def throw_darts(
     return places.squeeze(-1)
 
 
+# %% ../book/18_sampling.ipynb #8bc16184
 def multinomial(
     logits: Float[Tensor, "batch vocab_size"], generators: Sequence[torch.Generator]
 ) -> list[int]:
@@ -119,6 +120,7 @@ def _keep_mass(
     return torch.empty_like(logits).scatter(-1, order, kept)  # back in their places
 
 
+# %% ../book/18_sampling.ipynb #faac9e4b
 def top_p(
     logits: Float[Tensor, "*rows vocab_size"], p: float
 ) -> Float[Tensor, "*rows vocab_size"]:
@@ -255,14 +257,7 @@ class SampleConfig:
         check_range(self, "seed", at_least=-(2**63), below=2**63)
         check_range(self, "top_k repetition_penalty", at_least=1)
         check_range(self, "top_p min_p typical_p", above=0, at_most=1)
-        if isinstance(self.stop, str) or not all(self.stop):
-            raise ValueError(
-                f"stop {self.stop!r} must be a tuple of texts, none of them empty"
-            )
-        if not all(isinstance(ids, tuple) and ids for ids in self.stop_ids):
-            raise ValueError(
-                f"stop_ids {self.stop_ids!r} must be tuples of ids, none of them empty"
-            )
+        check_stops(self.stop, self.stop_ids)
 
 
 # %% ../book/18_sampling.ipynb #272c1e3a
@@ -287,6 +282,7 @@ def apply_rules(
     return logits
 
 
+# %% ../book/18_sampling.ipynb #b2970c20
 def process_logits(
     logits: Float[Tensor, "batch vocab_size"],
     config: SampleConfig,

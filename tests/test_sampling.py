@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -383,6 +384,38 @@ class TestChecks:
         check = checks.sampling.penalize
         for wrong in (lambda *_: None, divides, counts_twice, in_place):
             assert self.said(capsys, check, wrong).startswith("not yet: ")
+        assert self.said(capsys, check, right).startswith("correct: ")
+
+    def test_choose_word(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def right(
+            shares: dict[str, float], degree: float, p: float, dart: float, *, fault: str = ""
+        ) -> str:
+            power = degree if fault == "power" else 1 / degree
+            weights = {word: share**power for word, share in shares.items()}
+            words = list(weights)
+            if fault != "unsorted":
+                words.sort(key=lambda word: -weights[word])
+            total, reached, nucleus = sum(weights.values()), 0.0, []
+            for word in words:
+                nucleus.append(word)
+                reached += weights[word]
+                if reached >= p * (1 if fault == "no total" else total):
+                    break
+            if fault == "drops the last" and len(nucleus) > 1:
+                reached -= weights[nucleus.pop()]
+            end = 0.0
+            for word in nucleus:
+                end += weights[word]
+                if dart * (1 if fault == "not normalized" else reached) < end:
+                    return word
+            return "nothing"
+
+        check = checks.sampling.choose_word
+        faults = ("power", "unsorted", "no total", "drops the last", "not normalized")
+        for fault in faults:
+            answer = functools.partial(right, fault=fault)
+            assert self.said(capsys, check, answer).startswith("not yet: "), fault
+        assert self.said(capsys, check, lambda *_: None).startswith("not yet: ")
         assert self.said(capsys, check, right).startswith("correct: ")
 
     def test_race(self, capsys: pytest.CaptureFixture[str]) -> None:

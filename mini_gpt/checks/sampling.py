@@ -99,6 +99,46 @@ def penalize(answer: Callable[[Tensor, Sequence[int], float], Tensor]) -> None:
     run_check(cases, "a seen token becomes less likely, whatever the sign of its logit")
 
 
+def choose_word(answer: Callable[[dict[str, float], float, float, float], str]) -> None:
+    """Check a whole choice: temperature, nucleus and dart, in plain Python.
+
+    Args:
+        answer: Takes words with their probabilities, a temperature, the share p of the
+            nucleus and a dart, and returns a word.
+    """
+
+    def cases() -> Iterator[None]:
+        sent = {"do": 0.24, "be": 0.4, "go": 0.36}
+        ruler = "sort from the likeliest on, then lay the pieces end to end"
+        hot = "a temperature is a power: which one?"
+        kept = "the nucleus ends with the word that reaches p, and it is all there is"
+        even = {"left": 0.25, "right": 0.25, "on": 0.5}
+        for case, shares, degree, p, dart, word, hint in (
+            ("all kept, dart 0.39", sent, 1.0, 1.0, 0.39, "be", ruler),
+            ("all kept, dart 0.41", sent, 1.0, 1.0, 0.41, "go", ruler),
+            ("all kept, dart 0.99", sent, 1.0, 1.0, 0.99, "do", ruler),
+            ("equal words, dart 0.6", even, 1.0, 1.0, 0.6, "left", "first sent, first"),
+            ("temperature 0.5, dart 0.45", sent, 0.5, 1.0, 0.45, "be", hot),
+            ("temperature 2, dart 0.38", sent, 2.0, 1.0, 0.38, "go", hot),
+            ("p 0.5, dart 0.99", sent, 1.0, 0.5, 0.99, "go", kept),
+            ("p 0.5, dart 0.5", sent, 1.0, 0.5, 0.5, "be", kept),
+            ("p 0.3, dart 0.99", sent, 1.0, 0.3, 0.99, "be", kept),
+            (
+                "temperature 3 and p 0.75, dart 0.99",
+                sent,
+                3.0,
+                0.75,
+                0.99,
+                "do",
+                "temperature comes first: a hot nucleus holds more words",
+            ),
+        ):
+            expect(case, call(answer, shares, degree, p, dart), word, hint)
+            yield
+
+    run_check(cases, "temperature, nucleus and dart choose as they should")
+
+
 def race(answer: Callable[[Tensor, Tensor], int]) -> None:
     """Check a draw by who arrives first.
 

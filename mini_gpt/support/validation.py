@@ -125,3 +125,15 @@ def check_range(
             raise ValueError(f"{name} {value} must be a finite number")
         if not (at_least <= value <= at_most and above < value < below):
             raise ValueError(f"{name} {value} must be {rule}")
+
+
+def check_stops(stop: Any, stop_ids: Any) -> None:
+    """Raise ValueError unless these are a tuple of texts and a tuple of tuples of ids,
+    none of them empty.
+    """
+    if isinstance(stop, str) or not all(stop):
+        raise ValueError(f"stop {stop!r} must be a tuple of texts, none of them empty")
+    if not all(isinstance(ids, tuple) and ids for ids in stop_ids):
+        raise ValueError(
+            f"stop_ids {stop_ids!r} must be tuples of ids, none of them empty"
+        )
