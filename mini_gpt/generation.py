@@ -24,6 +24,8 @@ from torch import Tensor
 from .characters import Tokenizer
 from .model import GPT
 from .sampling import SampleConfig, choose_tokens
+from .support.generation_checks import check_append, check_rows
+from .support.modes import without_training
 from .support.prompts import check_prompt, encode_prompt
 from .support.recording import last_position, replay
 from .support.text_streamer import FinishReason, TextStreamer
@@ -44,8 +46,7 @@ class KVCache:
     """
 
     def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.length = 0
+        self.capacity, self.length = capacity, 0
         self.keys: Tensor | None = None  # (batch, kv_heads, capacity, head_width)
         self.values: Tensor | None = None
 
@@ -63,19 +64,12 @@ class KVCache:
             ValueError: if they do not fit the capacity, or what is kept already.
         """
         start, end = self.length, self.length + key.shape[2]
-        if end > self.capacity:
-            raise ValueError(
-                f"{end} positions exceed a cache for {self.capacity}; shorten the text"
-            )
+        check_append(self.keys, key, end, self.capacity)
         if self.keys is None or self.values is None:
             batch, heads, _, head_width = key.shape
             self.keys = key.new_empty(batch, heads, self.capacity, head_width)
             self.values = torch.empty_like(self.keys)
-        elif (self.keys.shape[:2], self.keys.dtype) != (key.shape[:2], key.dtype):
-            kept, new = (f"{tuple(k.shape[:2])} in {k.dtype}" for k in (self.keys, key))
-            raise ValueError(
-                f"rows and heads {new} do not fit a cache of {kept}; use a fresh cache"
-            )
+
         self.keys[:, :, start:end] = key
         self.values[:, :, start:end] = value
         self.length = end
@@ -142,12 +136,7 @@ class InferenceSession:
         Raises:
             ValueError: if rows are not equally long, empty, or not as many as before.
         """
-        lengths = {len(row) for row in rows}
-        if len(lengths) != 1 or 0 in lengths or len(self.ids or rows) != len(rows):
-            raise ValueError(
-                f"cannot feed rows of {[len(row) for row in rows]} new tokens after "
-                f"{len(self.ids) or 'no'} rows; give each equally many, at least one"
-            )
+        check_rows(rows, len(self.ids))
         self.ids = self.ids or [[] for _ in rows]
         for ids, new in zip(self.ids, rows, strict=True):
             ids.extend(new)
@@ -155,15 +144,9 @@ class InferenceSession:
         if self.length > self.context:  # the window slides, and every position moves
             caches = self._new_caches()
             window = [ids[-self.context :] for ids in self.ids]
-        training = [module for module in self._modules if module.training]
-        for module in training:
-            module.training = False
-        try:
+        with without_training(self._modules):
             batch = torch.tensor(window, device=self.device)
             return self.model(batch, caches, last=last)
-        finally:
-            for module in training:
-                module.training = True
 
     def select_rows(self, rows: Sequence[int]) -> None:
         """Go on with these rows only, in this order; a row may be named twice."""

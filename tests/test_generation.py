@@ -31,6 +31,7 @@ from mini_gpt.gpt2 import from_gpt2_names
 from mini_gpt.model import GPT
 from mini_gpt.multi_head import LayerCache
 from mini_gpt.sampling import SampleConfig
+from mini_gpt.support.text_streamer import settled
 from writing import BYTES, LETTERS, SCHEMES, lively_model, naive_ids, random_ids, seeded
 
 few = settings(deadline=None, max_examples=30)
@@ -719,6 +720,81 @@ class TestChecks:
 
         check = checks.generation.window_cache
         for wrong in (Nothing, CountsWhatItKeeps, KeepsAll, OneTooMany):
+            assert self.said(capsys, check, wrong).startswith("not yet: ")
+        assert self.said(capsys, check, Right).startswith("correct: ")
+
+    def test_cached_step(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def step(
+            new: Tensor, maps: list[Tensor], kept: list[Tensor], *, scaled: bool, itself: bool
+        ) -> tuple[Tensor, Tensor, Tensor]:
+            query, key, value = (one @ new for one in maps)
+            keys, values = torch.cat([kept[0], key[None]]), torch.cat([kept[1], value[None]])
+            last = None if itself or len(keys) == 1 else -1
+            scores = keys[:last] @ query / (keys.shape[1] ** 0.5 if scaled else 1)
+            return scores.softmax(-1) @ values[:last], keys, values
+
+        def answer(scaled: bool = True, itself: bool = True) -> Callable[..., Any]:
+            return lambda new, q, k, v, keys, values: step(
+                new, [q, k, v], [keys, values], scaled=scaled, itself=itself
+            )
+
+        def keeps_nothing(*given: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return (answer()(*given)[0], given[4], given[5])
+
+        check = checks.generation.cached_step
+        for wrong, hint in (
+            (lambda *_: None, "return the output, the keys and the values"),
+            (keeps_nothing, "then the new one"),
+            (answer(scaled=False), "square root"),
+            (answer(itself=False), "itself too"),
+        ):
+            found = self.said(capsys, check, wrong)
+            assert found.startswith("not yet: ")
+            assert hint in found
+        assert self.said(capsys, check, answer()).startswith("correct: ")
+
+    def test_stop_buffer(self, capsys: pytest.CaptureFixture[str]) -> None:
+        class Right:
+            def __init__(self, stops: list[str]) -> None:
+                self.stops, self.done, self.held = stops, False, ""
+
+            def first(self, text: str) -> int:
+                """Where the stop begins that is complete first."""
+                ends = [(text.find(s) + len(s), text.find(s)) for s in self.stops if s in text]
+                return min(ends)[1]
+
+            def add(self, text: str) -> str:
+                if self.done:
+                    return ""
+                text = self.held + text
+                if any(stop in text for stop in self.stops):
+                    self.done, self.held = True, ""
+                    return text[: self.first(text)]
+                certain = settled(text, self.stops)
+                self.held = text[len(certain) :]
+                return certain
+
+            def finish(self) -> str:
+                return self.held
+
+        class HoldsNothing(Right):
+            def add(self, text: str) -> str:
+                return text
+
+        class TakesTheFirstToBegin(Right):
+            def first(self, text: str) -> int:
+                return min(text.find(stop) for stop in self.stops if stop in text)
+
+        class GoesOn(Right):
+            def add(self, text: str) -> str:
+                return super().add(text) if not self.done else text
+
+        class Loses(Right):
+            def finish(self) -> str:
+                return ""
+
+        check = checks.generation.stop_buffer
+        for wrong in (HoldsNothing, TakesTheFirstToBegin, GoesOn, Loses):
             assert self.said(capsys, check, wrong).startswith("not yet: ")
         assert self.said(capsys, check, Right).startswith("correct: ")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from mini_gpt.attention import causal_attention
 from mini_gpt.checks.report import NotYet, call, expect, run_check
 from mini_gpt.config import GPTConfig
 from mini_gpt.model import GPT
@@ -126,3 +127,127 @@ def _numbers(value: object) -> int:
     if isinstance(value, list | tuple):
         return sum(map(_numbers, value))
     return 0
+
+
+def cached_step(answer: Callable[..., Any]) -> None:
+    """Check one head of attention that is fed position by position.
+
+    Args:
+        answer: Takes the new vector, three matrices, and the keys and values so far;
+            returns the output, the keys and the values.
+    """
+
+    def cases() -> Iterator[None]:
+        generator = torch.Generator().manual_seed(0)
+        maps = torch.randn(3, 4, 7, generator=generator)  # head width 4, width 7
+        stream = torch.randn(5, 7, generator=generator)
+        query, key, value = (stream @ one.T for one in maps)
+        everything = causal_attention(*(x[None, None] for x in (query, key, value)))[
+            0, 0
+        ]
+        keys = values = torch.zeros(0, 4)
+        for place in range(5):
+            case = f"position {place}, with {place} positions kept"
+            found = call(answer, stream[place], *maps, keys, values)
+            if not isinstance(found, tuple | list) or len(found) != 3:
+                raise NotYet(
+                    f"for {case} you gave {type(found).__name__}, not three things. "
+                    "Hint: return the output, the keys and the values"
+                )
+            output, keys, values = found
+            upto = place + 1
+            order = "those that were kept, then the new one"
+            expect(f"{case}, keys", keys, key[:upto], order)
+            expect(f"{case}, values", values, value[:upto], order)
+            hint = (
+                "the first position sees only itself, so its output is its value"
+                if place == 0
+                else "divide the scores by the square root of the head width, and let "
+                "the new position see itself too"
+            )
+            expect(f"{case}, output", output, everything[place], hint)
+            yield
+
+    run_check(cases, "position by position, the same as all at once")
+
+
+BUFFER_CASES: tuple[tuple[str, list[str], list[str], list[str], bool, str], ...] = (
+    (
+        "the stop 'HENRY', then no stop after all",
+        ["HENRY"],
+        ["KING HEN", "CE"],
+        ["KING ", "HENCE"],
+        False,
+        "what was held comes out when it can no longer become a stop",
+    ),
+    (
+        "two stops, '\\n\\n' and 'END'",
+        ["\n\n", "END"],
+        ["a E", "N\n", "\nD"],
+        ["a ", "EN", ""],
+        True,
+        "hold back the longest end that begins any of the stops",
+    ),
+    (
+        "the stop 'HENRY' in two parts, and more text after it",
+        ["HENRY"],
+        ["KING HEN", "RY IV", " enters"],
+        ["KING ", "", ""],
+        True,
+        "after a stop nothing comes out, whatever is added",
+    ),
+    (
+        "the stop 'abac', which overlaps itself",
+        ["abac"],
+        ["aba", "bac"],
+        ["", "ab"],
+        True,
+        "of 'abab' the first two letters are certain, the last two are not",
+    ),
+    (
+        "two stops in one text, 'later' and 'at'",
+        ["later", "at"],
+        ["a later day"],
+        ["a l"],
+        True,
+        "the stop that is complete first counts, not the one that begins first",
+    ),
+    (
+        "the stop 'END', letter by letter",
+        ["END"],
+        ["E", "N", "E", "N", "D"],
+        ["", "", "EN", "", ""],
+        True,
+        "keep what is held from call to call",
+    ),
+)
+
+
+def stop_buffer(answer: Callable[[list[str]], Any]) -> None:
+    """Check a buffer that holds back what may become a stop string.
+
+    Args:
+        answer: Makes a buffer for these stop strings.
+    """
+
+    def cases() -> Iterator[None]:
+        for case, stops, parts, certain, done, hint in BUFFER_CASES:
+            buffer = answer(stops)
+            for part, expected in zip(parts, certain, strict=True):
+                where = f"{case}: add({part!r})"
+                expect(where, call(buffer.add, part), expected, hint)
+            asked = f"{case}: done after {parts[-1]!r}"
+            expect(asked, buffer.done, done, "done tells whether a stop is complete")
+            yield
+        buffer = answer(["HENRY"])
+        buffer.add("KING HEN")
+        case = "the stop 'HENRY', add('KING HEN'), then finish()"
+        expect(case, call(buffer.finish), "HEN", "nothing can come any more")
+        yield
+        buffer = answer(["HENRY"])
+        buffer.add("HENRY")
+        case = "the stop 'HENRY', add('HENRY'), then finish()"
+        expect(case, call(buffer.finish), "", "what a stop took back stays back")
+        yield
+
+    run_check(cases, "nothing too early, nothing lost")

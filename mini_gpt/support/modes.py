@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -10,17 +10,23 @@ from torch import nn
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradients inside; each part's mode is restored after.
+def without_training(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """These modules in evaluation mode inside; each one's mode is restored after.
 
     Not by `model.train()`, which would also switch on a part that was off on purpose.
     """
-    training = [module for module in model.modules() if module.training]
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:
-        with torch.no_grad():
-            yield
+        yield
     finally:
         for module in training:
             module.training = True
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradients inside; each part's mode is restored after."""
+    with without_training(model.modules()), torch.no_grad():
+        yield
