@@ -13,8 +13,7 @@ __all__ = [
     "model_flops_utilization",
 ]
 
-# %% ../book/16_trainer.ipynb #44e49d4b
-import math
+# %% ../book/16_trainer.ipynb #d242bc06
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -56,7 +55,7 @@ from .support.distributed import (
 )
 from .support.documents import document_border, within_documents
 from .support.metrics import Meter, progress_bar
-from .support.nonfinite import find_nonfinite, step_if_finite
+from .support.nonfinite import diverged, find_nonfinite, finite, step_if_finite
 from .support.validation import check_range
 
 
@@ -75,8 +74,7 @@ class TrainConfig(OptimizerConfig):
 
     Attributes:
         batch_size: Sequences in each step (B), over all micro-batches and processes.
-        accumulation_steps: Micro-batches in which each process takes its share, to save
-            memory.
+        accumulation_steps: Micro-batches in which each process takes its share.
         order: Where batches come from: "random" places, or all of the text in "epochs".
         separate_documents: Whether no position looks beyond the end-of-text token that
             stands before its document; needs a tokenizer that has one.
@@ -87,9 +85,8 @@ class TrainConfig(OptimizerConfig):
         precision: Number format of matrix products; "auto" is bfloat16 on CUDA cards
             that have it, float16 on older ones, and float32 elsewhere.
         compile: Whether to use torch.compile; None means on CUDA only.
-        cuda_graphs: Whether compiled steps on a CUDA card are recorded once and then
-            replayed, for small models, which wait for Python otherwise. Not used with
-            several processes or micro-batches.
+        cuda_graphs: Whether compiled steps on a CUDA card are recorded and replayed,
+            for small models; not with several processes or micro-batches.
 
     Raises:
         TypeError: if a field is of another kind.
@@ -116,38 +113,12 @@ class TrainConfig(OptimizerConfig):
         check_range(self, "seed", at_least=0, below=2**63)
 
 
-# %% ../book/16_trainer.ipynb #edcc08b1
+# %% ../book/16_trainer.ipynb #b4d0202e
 MAX_SKIPPED_STEPS = 10  # in a row, without a finite gradient: then a run gives up
 
 
-def _diverged(what: str, config: TrainConfig) -> FloatingPointError:
-    """The error of a run that no longer learns, with a remedy."""
-    return FloatingPointError(
-        f"{what}. Try a lower learning_rate than {config.learning_rate}, or more "
-        f"warmup_steps than {config.warmup_steps}"
-    )
-
-
-# %% ../book/16_trainer.ipynb #0cbd7000
-class Stepper:
-    """Improves a model, one optimizer step at a time.
-
-    The model itself is trained: it is moved to the configured device, in training mode.
-
-    Args:
-        training_tokens: Token ids to learn from.
-        config: How to train; the defaults of `TrainConfig` if None.
-        end_of_text: The token that ends a document, for `separate_documents`.
-
-    Attributes:
-        steps_done: Steps so far, the skipped ones included.
-        skipped: Steps without a finite loss and gradient, which changed nothing.
-        meter: Mean loss and time of the steps since its last restart.
-
-    Raises:
-        ValueError: if there is not one window of tokens, no such device, or no token
-            by which to separate documents.
-    """
+class _Prepared:
+    """What a step needs: device, model, batches, optimizers, and counts of steps."""
 
     def __init__(
         self,
@@ -156,7 +127,6 @@ class Stepper:
         config: TrainConfig | None = None,
         end_of_text: int | None = None,
     ) -> None:
-        # Long because a step, with all that it needs, is told in one place.
         self.config = config = config or TrainConfig()
         self.border = document_border(config.separate_documents, end_of_text)
         self.device = resolve_device(config.device)
@@ -177,32 +147,12 @@ class Stepper:
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)
         self.consecutive_skipped = torch.zeros_like(self.skipped)
 
-    @fast_products
-    def step(self) -> Float[Tensor, ""]:
-        """Improve the model on one batch; returns its loss before, in nats per token.
 
-        The loss stays on the device, and nothing in here waits for it.
-        """
-        inputs, targets = self.ahead.take(self.batches)
-        self.last_inputs, parts = inputs, self.config.accumulation_steps
-        # The loss is a mean over all tokens of the batch, in all micro-batches of all
-        # processes. So each part adds its *sum*, divided by the count of the whole.
-        counted = all_reduce_sum((targets != IGNORE_INDEX).sum())
-        for optimizer in self.optimizers:
-            optimizer.zero_grad()
-        total: Tensor = torch.zeros((), device=self.device)
-        for number, (x, y) in enumerate(micro_batches(inputs, targets, parts), start=1):
-            with no_sync(self.replica, wanted=number < parts):  # send with the last
-                with autocast(self.device, self.precision):
-                    borders = within_documents(x, self.border)
-                    loss = self.predict(x, targets=y, **borders)
-                # Gradients are averaged over the processes, but the sum is wanted.
-                self.scaler.scale(loss * world_size() / counted).backward()
-            total = total + loss.detach()
-        loss = all_reduce_sum(total) / counted
-        self.update(loss)
-        self.ahead.prepare(self.batches)  # while the device is at work
-        return loss
+# %% ../book/16_trainer.ipynb #c30097c9
+class _Updating(_Prepared):
+    """Changes the weights by their gradients."""
+
+    last_inputs: Int[Tensor, "rows time"]
 
     def update(self, loss: Float[Tensor, ""]) -> None:
         """Change the weights by their gradients, if these and the loss are finite."""
@@ -226,10 +176,55 @@ class Stepper:
         if (steps := int(self.consecutive_skipped)) >= MAX_SKIPPED_STEPS:
             what = f"{steps} steps in a row up to step {self.steps_done} were skipped"
             cause = find_nonfinite(self.model, self.last_inputs)
-            raise _diverged(f"{what}, for want of finite numbers: {cause}", self.config)
+            raise diverged(f"{what}, for want of finite numbers: {cause}", self.config)
 
 
-# %% ../book/16_trainer.ipynb #862896e8
+# %% ../book/16_trainer.ipynb #f7e79d43
+class Stepper(_Updating):
+    """Improves a model, one optimizer step at a time.
+
+    The model itself is trained: it is moved to the configured device, in training mode.
+
+    Args:
+        training_tokens: Token ids to learn from.
+        config: How to train; the defaults of `TrainConfig` if None.
+        end_of_text: The token that ends a document, for `separate_documents`.
+
+    Attributes:
+        steps_done: Steps so far, the skipped ones included.
+        skipped: Steps without a finite loss and gradient, which changed nothing.
+        meter: Mean loss and time of the steps since its last restart.
+
+    Raises:
+        ValueError: if a window of tokens, the device or a needed token is missing.
+    """
+
+    @fast_products
+    def step(self) -> Float[Tensor, ""]:
+        """Improve the model on one batch; returns its loss before, still unread."""
+        inputs, targets = self.ahead.take(self.batches)
+        self.last_inputs, parts = inputs, self.config.accumulation_steps
+        # The loss is a mean over all tokens of the batch, in all micro-batches of all
+        # processes. So each part adds its *sum*, divided by the count of the whole.
+        counted = all_reduce_sum((targets != IGNORE_INDEX).sum())
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        total: Tensor = torch.zeros((), device=self.device)
+        for number, (x, y) in enumerate(micro_batches(inputs, targets, parts), start=1):
+            with no_sync(self.replica, wanted=number < parts):  # send with the last
+                with autocast(self.device, self.precision):
+                    borders = within_documents(x, self.border)
+                    loss = self.predict(x, targets=y, **borders)
+                # Gradients are averaged over the processes, but the sum is wanted.
+                self.scaler.scale(loss * world_size() / counted).backward()
+            total = total + loss.detach()
+        loss = all_reduce_sum(total) / counted
+        self.update(loss)
+        self.ahead.prepare(self.batches)  # while the device is at work
+        return loss
+
+
+# %% ../book/16_trainer.ipynb #7c5b96f3
 Measurement = dict[str, int | float]  # what was found, by its name
 
 
@@ -243,31 +238,9 @@ def model_flops_utilization(
     return tokens_per_second * flops_per_token(config) / (peak * world_size())
 
 
-def _finite(loss: float, step: int, config: TrainConfig) -> float:
-    """The loss, if it is a number."""
-    if math.isfinite(loss):
-        return loss
-    raise _diverged(f"the loss is {loss} at step {step}", config)
-
-
-# %% ../book/16_trainer.ipynb #b651c0ff
-class Trainer(Stepper):
-    """A `Stepper` that also measures: `steps` takes all, and measures now and then.
-
-    Args:
-        training_tokens: Token ids to learn from.
-        validation_tokens: Token ids to measure on.
-        config: How to train; the defaults of `TrainConfig` if None.
-        end_of_text: The token that ends a document, for `separate_documents`.
-
-    Attributes:
-        seconds: Time spent in steps.
-        history: What each measurement found, from the first on.
-
-    Raises:
-        ValueError, TypeError: if a split is too short, holds an id that the model lacks
-            or is no array of whole numbers; or if the device is not there.
-    """
+# %% ../book/16_trainer.ipynb #8c212028
+class _Measuring(Stepper):
+    """Knows how good its model is, and how fast it gets there."""
 
     def __init__(
         self,
@@ -277,6 +250,7 @@ class Trainer(Stepper):
         config: TrainConfig | None = None,
         end_of_text: int | None = None,
     ) -> None:
+        # Long because the numbers of a run are made in one place.
         check_splits(training_tokens, validation_tokens, model.config.vocab_size)
         super().__init__(model, training_tokens, config, end_of_text)
         self.eval_tokens = validation_tokens[: self.config.eval_tokens + 1]
@@ -294,14 +268,14 @@ class Trainer(Stepper):
             share=True,
             end_of_text=self.border,
         )
-        return _finite(loss, self.steps_done, self.config)
+        return finite(loss, self.steps_done, self.config)
 
     def measure(self) -> Measurement:
         """Evaluate, add what was found to the history, and return it."""
         loss, seconds, speed = self.meter.read()
         found: Measurement = {
             "step": self.steps_done,
-            "training_loss": _finite(loss, self.steps_done, self.config),
+            "training_loss": finite(loss, self.steps_done, self.config),
             "validation_loss": self.evaluate(self.eval_tokens),
             "learning_rate": self.optimizers[-1].param_groups[0]["lr"],
             "tokens_per_second": speed,
@@ -315,11 +289,30 @@ class Trainer(Stepper):
         self.meter.restart()
         return found
 
+
+# %% ../book/16_trainer.ipynb #97bb4ede
+class Trainer(_Measuring):
+    """A `Stepper` that also measures: `steps` takes all, and measures now and then.
+
+    Args:
+        training_tokens: Token ids to learn from.
+        validation_tokens: Token ids to measure on.
+        config: How to train; the defaults of `TrainConfig` if None.
+        end_of_text: The token that ends a document, for `separate_documents`.
+
+    Attributes:
+        seconds: Time spent in steps.
+        history: What each measurement found, from the first on.
+
+    Raises:
+        ValueError, TypeError: if a split is too short, holds an id that the model lacks
+            or is no array of whole numbers; or if the device is not there.
+    """
+
     def steps(self, *, progress: bool | None = None) -> Iterator[Measurement | None]:
         """Take the steps that are left; yields after each what was measured, or None.
 
-        It measures every `eval_every` steps, and after the last one. What the caller
-        does with a measurement does not count as time of the steps.
+        Every `eval_every` steps, and after the last; the caller's time does not count.
 
         Args:
             progress: Whether to show a bar on stderr; None means on a terminal only.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -455,54 +455,75 @@ def test_every_variant_learns_a_text_that_repeats_itself(changes: dict[str, Any]
 # The exercises
 
 
-def wrong_accumulate(model: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> None:
+def wrong_accumulate(model: nn.Module, parts: Iterator[tuple[Tensor, Tensor]]) -> None:
     model.zero_grad()
+    number = 0
     for inputs, targets in parts:
-        (next_token_loss(model(inputs), targets) / len(parts)).backward()
+        number += 1
+        next_token_loss(model(inputs), targets).backward()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        parameter.grad /= number
 
 
-def right_accumulate(model: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> None:
+def right_accumulate(model: nn.Module, parts: Iterator[tuple[Tensor, Tensor]]) -> None:
     model.zero_grad()
-    tokens = sum(targets.numel() for _, targets in parts)
+    tokens = 0
     for inputs, targets in parts:
-        (next_token_loss(model(inputs), targets, reduction="sum") / tokens).backward()
+        next_token_loss(model(inputs), targets, reduction="sum").backward()
+        tokens += targets.numel()
+    for parameter in model.parameters():
+        assert parameter.grad is not None
+        parameter.grad /= tokens
 
 
-def forgetful_accumulate(model: nn.Module, parts: list[tuple[Tensor, Tensor]]) -> None:
+def forgetful_accumulate(model: nn.Module, parts: Iterator[tuple[Tensor, Tensor]]) -> None:
     for inputs, targets in parts:
-        (next_token_loss(model(inputs), targets) / len(parts)).backward()
+        next_token_loss(model(inputs), targets).backward()
 
 
-def right_step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
-    optimizer.zero_grad()
-    loss.backward()
-    finite = [g.isfinite().all() for g in gradients(model)]
-    healthy = bool(loss.isfinite()) and all(finite)
-    if healthy:
-        optimizer.step()
-    optimizer.zero_grad()
-    return healthy
+def right_stop(losses: list[float], patience: int) -> int:
+    lowest = 0
+    for place, loss in enumerate(losses):
+        lowest = place if loss < losses[lowest] else lowest
+        if place - lowest >= patience:
+            return place
+    return len(losses) - 1
 
 
-def bold_step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
-    loss.backward()
-    optimizer.step()
-    optimizer.zero_grad()
-    return True
+def stop_at_any_rise(losses: list[float], patience: int) -> int:
+    rises = [place for place in range(1, len(losses)) if losses[place] > losses[place - 1]]
+    return rises[0] if rises else len(losses) - 1
 
 
-def shortsighted_step(model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor) -> bool:
-    return bool(loss.isfinite()) and bold_step(model, optimizer, loss)
+def some_loop(
+    clear: bool = True, longest: float = 1.0, groups: int = 2, careful: bool = True
+) -> Callable[..., list[float]]:
+    """The loop of the page, or one that lacks something."""
 
+    def loop(
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        batches: Iterator[tuple[Tensor, Tensor]],
+        rate: Callable[[int], float],
+        steps: int,
+    ) -> list[float]:
+        losses = []
+        for step in range(steps):
+            inputs, targets = next(batches)
+            loss = next_token_loss(model(inputs), targets)
+            if clear:
+                optimizer.zero_grad()
+            loss.backward()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), longest)
+            for group in optimizer.param_groups[:groups]:
+                group["lr"] = rate(step)
+            if not careful or (loss.isfinite() and norm.isfinite()):
+                optimizer.step()
+            losses.append(loss.item())
+        return losses
 
-def step_that_leaves_gradients(
-    model: nn.Module, optimizer: torch.optim.Optimizer, loss: Tensor
-) -> bool:
-    loss.backward()
-    healthy = bool(loss.isfinite()) and all(bool(g.isfinite().all()) for g in gradients(model))
-    if healthy:
-        optimizer.step()
-    return healthy
+    return loop
 
 
 @pytest.mark.parametrize(
@@ -512,12 +533,15 @@ def step_that_leaves_gradients(
         (checks.accumulate, forgetful_accumulate, "not yet: for one part"),
         (checks.accumulate, wrong_accumulate, "not yet: for parts of 2 and 28 tokens"),
         (checks.accumulate, right_accumulate, "correct: "),
-        (checks.safe_step, lambda *arguments: None, "not yet: for a healthy loss, what is"),
-        (checks.safe_step, lambda *arguments: True, "not yet: for a healthy loss, a weight"),
-        (checks.safe_step, step_that_leaves_gradients, "not yet: for a healthy loss a gradient"),
-        (checks.safe_step, bold_step, "not yet: for an infinite loss, what is returned"),
-        (checks.safe_step, shortsighted_step, "not yet: for a finite loss with a gradient that"),
-        (checks.safe_step, right_step, "correct: "),
+        (checks.stop_at, lambda losses, patience: None, "not yet: for losses that always fall"),
+        (checks.stop_at, stop_at_any_rise, "not yet: for one rise, and a patience of 2"),
+        (checks.stop_at, right_stop, "correct: "),
+        (checks.loop, lambda *arguments: None, "not yet: for one step a list of 1 losses"),
+        (checks.loop, some_loop(longest=9.0), "not yet: for one step, a weight after"),
+        (checks.loop, some_loop(groups=1), "not yet: for one step, a weight after"),
+        (checks.loop, some_loop(clear=False), "not yet: for three steps, "),
+        (checks.loop, some_loop(careful=False), "not yet: for three steps, the second without"),
+        (checks.loop, some_loop(), "correct: "),
     ],
 )
 def test_check_tells_right_from_wrong(
@@ -531,7 +555,7 @@ def test_check_tells_right_from_wrong(
 
 
 @pytest.mark.parametrize(
-    ("check", "answer"), [(checks.accumulate, right_accumulate), (checks.safe_step, right_step)]
+    ("check", "answer"), [(checks.accumulate, right_accumulate), (checks.loop, some_loop())]
 )
 def test_a_check_leaves_the_random_numbers_alone(
     check: Callable[[object], None], answer: object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from mini_gpt.loss import next_token_loss
 from mini_gpt.model import GPT
 
 
-def accumulate(function: Callable[[nn.Module, list[tuple[Any, Any]]], Any]) -> None:
-    """Exercise "A batch in parts"."""
+def accumulate(function: Callable[[nn.Module, Iterator[Any]], Any]) -> None:
+    """Exercise "Parts that come one by one"."""
 
     def cases() -> None:
         generator = torch.Generator().manual_seed(0)
@@ -30,7 +30,7 @@ def accumulate(function: Callable[[nn.Module, list[tuple[Any, Any]]], Any]) -> N
             ids = torch.randint(11, (batch, time + 1), generator=generator)
             return ids[:, :-1], ids[:, 1:]
 
-        total = "gradients add up: divide by all tokens"
+        total = "gradients add up: divide them by all tokens at the end"
         for case, sizes, hint in (
             ("one part", [(3, 5)], "call backward on the mean loss of the part"),
             ("parts of equal size", [(2, 4), (2, 4)], total),
@@ -38,7 +38,7 @@ def accumulate(function: Callable[[nn.Module, list[tuple[Any, Any]]], Any]) -> N
                 "parts of 2 and 28 tokens",
                 [(1, 2), (4, 7)],
                 "a mean of means counts the tokens of a small part too much; "
-                "sum within a part, and divide by the number of all tokens",
+                "sum within a part, count, and divide the gradients at the end",
             ),
         ):
             parts = [part(*size) for size in sizes]
@@ -48,7 +48,7 @@ def accumulate(function: Callable[[nn.Module, list[tuple[Any, Any]]], Any]) -> N
             mean = torch.stack(losses).sum() / tokens
             (expected,) = torch.autograd.grad(mean, weight)
             weight.grad = torch.ones_like(expected)  # left over from before
-            function(model, [(x.clone(), y.clone()) for x, y in parts])
+            function(model, ((x.clone(), y.clone()) for x, y in parts))
             found = weight.grad
             if found is None:
                 raise NotYet(
@@ -59,54 +59,107 @@ def accumulate(function: Callable[[nn.Module, list[tuple[Any, Any]]], Any]) -> N
     run_check(cases, "the same gradient as from the whole batch, to the last token.")
 
 
-def safe_step(function: Callable[[nn.Module, Any, Tensor], Any]) -> None:
-    """Exercise "A step that changes nothing"."""
+def stop_at(function: Callable[[list[float], int], Any]) -> None:
+    """Exercise "When to stop"."""
 
     def cases() -> None:
-        generator = torch.Generator().manual_seed(0)
-        model = nn.utils.skip_init(nn.Linear, 3, 2)  # draws nothing
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.copy_(torch.randn(parameter.shape, generator=generator))
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-        inputs = torch.randn(5, 3, generator=generator)
-
-        def loss_of(case: str) -> Tensor:
-            loss = 0.01 * model(inputs).square().mean()  # too short to be clipped
-            if case == "an infinite loss":
-                loss = loss + math.inf
-            elif case == "a finite loss with a gradient that is none":
-                loss.register_hook(lambda gradient: gradient * math.nan)
-            return loss
-
-        for case, healthy, hint in (
-            ("a healthy loss", True, "call backward, step, and return True"),
-            ("an infinite loss", False, "look at the loss before the step"),
+        for case, losses, patience, place, hint in (
+            ("losses that always fall", [3.0, 2.0, 1.0], 1, 2, "then stop at the end"),
             (
-                "a finite loss with a gradient that is none",
-                False,
-                "look at the gradients as well, before the step",
+                "one rise, and a patience of 1",
+                [3.0, 2.0, 2.5, 1.0],
+                1,
+                2,
+                "one measurement without a new lowest loss is enough",
             ),
-            ("a healthy loss after these", True, "no gradient may be left over"),
+            (
+                "one rise, and a patience of 2",
+                [3.0, 2.0, 2.5, 1.0, 1.5],
+                2,
+                4,
+                "a new lowest loss starts the count anew",
+            ),
+            (
+                "a fall that is no new lowest loss",
+                [2.0, 3.0, 2.5, 2.4, 1.0],
+                3,
+                3,
+                "compare with the lowest loss so far, not with the one before",
+            ),
+            ("equal losses", [2.0, 2.0, 2.0], 2, 2, "an equal loss is no lower one"),
         ):
-            twin = copy.deepcopy(model)
-            memory = copy.deepcopy(optimizer.state_dict())
-            if healthy:
-                after = torch.optim.AdamW(twin.parameters(), lr=0.1)
-                after.load_state_dict(copy.deepcopy(memory))
-                after.zero_grad()
-                (0.01 * twin(inputs).square().mean()).backward()
-                after.step()
-                memory = after.state_dict()
-            taken = function(model, optimizer, loss_of(case))
-            expect(f"{case}, what is returned", taken, healthy, hint)
-            weights = list(model.parameters())
-            for found, expected in zip(weights, twin.parameters(), strict=True):
-                expect(f"{case}, a weight", found, expected, hint, 1e-6)
-            steps = [int(state["step"]) for state in optimizer.state.values()]
-            expected_steps = [int(state["step"]) for state in memory["state"].values()]
-            expect(f"{case}, the optimizer's steps", steps, expected_steps, hint)
-            if any(p.grad is not None and p.grad.any() for p in weights):
-                raise NotYet(f"for {case} a gradient is left over. Hint: clear it.")
+            expect(case, function(list(losses), patience), place, hint)
 
-    run_check(cases, "nothing that is not finite gets into weights or memory.")
+    run_check(cases, "the run stops when it should, and not before.")
+
+
+def loop(function: Callable[..., Any]) -> None:
+    """Exercise "The loop"."""
+
+    def cases() -> None:
+        shape = GPTConfig(vocab_size=11, context_length=7, layers=1, heads=2, width=6)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = GPT(shape)
+        generator = torch.Generator().manual_seed(0)
+        ids = torch.randint(11, (4, 3, 8), generator=generator)
+
+        def rate(step: int) -> float:
+            return (0.02, 0.1, 0.05, 0.01)[step]
+
+        def setup(poisoned: int | None) -> tuple[GPT, torch.optim.Optimizer]:
+            one = copy.deepcopy(model)
+            groups = [
+                {"params": [p for p in one.parameters() if p.ndim >= 2]},
+                {"params": [p for p in one.parameters() if p.ndim < 2]},
+            ]
+            calls = iter(range(9))
+
+            def poison(module: Any, given: Any, output: Tensor) -> Tensor:
+                return output * math.inf if next(calls) == poisoned else output
+
+            one.register_forward_hook(poison)
+            return one, torch.optim.SGD(groups, lr=1.0, momentum=0.5)
+
+        def reference(poisoned: int | None, steps: int) -> tuple[list[float], GPT]:
+            one, optimizer = setup(poisoned)
+            losses = []
+            for step in range(steps):
+                loss = next_token_loss(one(ids[step, :, :-1]), ids[step, :, 1:])
+                optimizer.zero_grad()
+                loss.backward()
+                norm = nn.utils.clip_grad_norm_(one.parameters(), 1.0)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate(step)
+                if loss.isfinite() and norm.isfinite():
+                    optimizer.step()
+                losses.append(loss.item())
+            return losses, one
+
+        for case, poisoned, steps, hint in (
+            ("one step", None, 1, "clip at 1, and set the rate of every group"),
+            ("three steps", None, 3, "are gradients cleared before each backward?"),
+            (
+                "three steps, the second without a finite loss",
+                1,
+                3,
+                "leave out the optimizer's step when loss or norm is not finite",
+            ),
+        ):
+            expected, right = reference(poisoned, steps)
+            one, optimizer = setup(poisoned)
+            batches = ((row[:, :-1].clone(), row[:, 1:].clone()) for row in ids)
+            found = function(one, optimizer, batches, rate, steps)
+            if not isinstance(found, list) or len(found) != steps:
+                raise NotYet(
+                    f"for {case} a list of {steps} losses was expected. Hint: append "
+                    "the loss of each step, and return them."
+                )
+            healthy = [step for step in range(steps) if step != poisoned]
+            for step in healthy:
+                name = f"{case}, the loss of step {step + 1}"
+                expect(name, found[step], expected[step], hint, 1e-5)
+            for mine, wanted in zip(one.parameters(), right.parameters(), strict=True):
+                expect(f"{case}, a weight after", mine, wanted, hint, 1e-5)
+
+    run_check(cases, "the same losses and the same weights as the page.")

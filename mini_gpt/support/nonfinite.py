@@ -64,3 +64,22 @@ def check_highest(highest: list[float]) -> None:
             f"the model's highest score is {highest}, not a finite number; its weights "
             "are damaged, or its training has diverged"
         )
+
+
+def diverged(what: str, config: Any) -> FloatingPointError:
+    """The error of a run that no longer learns, with a remedy.
+
+    Args:
+        config: The settings of the run.
+    """
+    return FloatingPointError(
+        f"{what}. Try a lower learning_rate than {config.learning_rate}, or more "
+        f"warmup_steps than {config.warmup_steps}"
+    )
+
+
+def finite(loss: float, step: int, config: Any) -> float:
+    """The loss, if it is a number."""
+    if math.isfinite(loss):
+        return loss
+    raise diverged(f"the loss is {loss} at step {step}", config)
