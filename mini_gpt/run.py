@@ -59,7 +59,30 @@ def training_state(trainer: Trainer, together: bool = True) -> dict[str, Any]:
     }
 
 
-# %% ../book/17_run.ipynb #fd69e7e8
+# %% ../book/17_run.ipynb #cddac492
+def _load_optimizers(
+    optimizers: list[torch.optim.Optimizer], stored: list[dict[str, Any]]
+) -> None:
+    """Give optimizers the stored averages, laid out in memory as their parameters.
+
+    Weight decay, betas and the like stay their own: who changes a setting of a run that
+    goes on wants it to be used.
+    """
+    if len(stored) != len(optimizers):
+        raise ValueError("it was made with another optimizer; set the one it had")
+    for optimizer, memories in zip(optimizers, stored, strict=True):
+        own = [{**group} for group in optimizer.param_groups]
+        optimizer.load_state_dict(copy.deepcopy(memories))  # else both share tensors
+        for group, settings in zip(optimizer.param_groups, own, strict=True):
+            group.update(settings)
+        for parameter, memory in optimizer.state.items():
+            for name, value in memory.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape:
+                    # AdamW's one kernel goes through both in order of their memory.
+                    memory[name] = torch.empty_like(parameter).copy_(value)
+
+
+# %% ../book/17_run.ipynb #0bf61471
 def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     """Bring a fresh trainer to where another one stood.
 
@@ -82,11 +105,7 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     with loading("model"):
         trainer.model.load_state_dict(state["model"])
     with loading("optimizers"):
-        if len(state["optimizers"]) != len(trainer.optimizers):
-            raise ValueError("it was made with another optimizer; set the one it had")
-        pairs = zip(trainer.optimizers, state["optimizers"], strict=True)
-        for optimizer, stored in pairs:
-            _load_optimizer(optimizer, stored)
+        _load_optimizers(trainer.optimizers, state["optimizers"])
     if trainer.scaler.is_enabled() and state["scaler"]:
         with loading("scaler"):
             trainer.scaler.load_state_dict(state["scaler"])
@@ -102,24 +121,7 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     trainer.history = [dict(entry) for entry in state["history"]]
 
 
-def _load_optimizer(optimizer: torch.optim.Optimizer, stored: dict[str, Any]) -> None:
-    """Give an optimizer the stored averages, laid out in memory as its parameters.
-
-    Weight decay, betas and the like stay its own: who changes a setting of a run that
-    goes on wants it to be used.
-    """
-    own = [{**group} for group in optimizer.param_groups]
-    optimizer.load_state_dict(copy.deepcopy(stored))  # else both would share tensors
-    for group, settings in zip(optimizer.param_groups, own, strict=True):
-        group.update(settings)
-    for parameter, memory in optimizer.state.items():
-        for name, value in memory.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                # AdamW's one kernel goes through both in the order of their memory.
-                memory[name] = torch.empty_like(parameter).copy_(value)
-
-
-# %% ../book/17_run.ipynb #fb2c5c94
+# %% ../book/17_run.ipynb #1df4f93b
 @dataclass(frozen=True)
 class TrainResult:
     """What came of a training run.
@@ -151,18 +153,26 @@ class TrainResult:
 
 
 def _save(
-    trainer: Trainer, tokenizer: Tokenizer, run: Path, keep: int, together: bool
+    trainer: Trainer,
+    tokenizer: Tokenizer,
+    run: Path | None,
+    keep: int,
+    together: bool = True,
 ) -> None:
     """Save a run's state and its model; process 0 writes, but all must call.
 
-    Where they are not `together`, process 0 calls alone.
+    Where they are not `together`, process 0 calls alone. None as `run` saves nothing.
     """
-    state = training_state(trainer, together)
-    if rank() == 0:
-        weights = partial(save_pretrained, trainer.model, tokenizer)
-        save_run(run, state, weights, keep=keep)
+    if run is None:
+        return
+    with trainer.meter.paused():
+        state = training_state(trainer, together)
+        if rank() == 0:
+            weights = partial(save_pretrained, trainer.model, tokenizer)
+            save_run(run, state, weights, keep=keep)
 
 
+# %% ../book/17_run.ipynb #9c06a9e3
 _Best = tuple[int, dict[str, Tensor]]  # after which step, and by their names
 
 
@@ -205,7 +215,37 @@ def _go_on(trainer: Trainer, run: Path) -> _Best | None:
     return best_weights(run, trainer.history)
 
 
-# %% ../book/17_run.ipynb #bd5ed8a3
+# %% ../book/17_run.ipynb #ddb37f5b
+def _take_steps(
+    trainer: Trainer,
+    run: Path | None,
+    save: Callable[..., None],
+    best: _Best | None,
+    every: int,
+    progress: bool | None,
+    on_eval: Callable[[Measurement], None],
+) -> _Best | None:
+    """Take the steps that are left, and save; returns the best weights so far."""
+    steps = trainer.config.steps
+    with stop_on_signals(run is not None) as stop, saving_on_error(trainer, save):
+        for measured in trainer.steps(progress=progress):
+            done = trainer.steps_done
+            stopping = any_rank_stops(stop.asked is not None, done)
+            improved = measured is not None and best_step(trainer.history) == done
+            if improved:
+                best = done, copy.deepcopy(trainer.model.state_dict())
+            if improved or done % every == 0 or done == steps or stopping:
+                save()
+            if measured is not None:
+                on_eval(measured)
+            if stopping:
+                break
+    if trainer.steps_done < steps:
+        raise TrainingStopped(trainer.steps_done, steps, run, stop.asked)
+    return best
+
+
+# %% ../book/17_run.ipynb #25061a76
 def train(
     model: GPT,
     training_tokens: Integer[np.ndarray, " training"],
@@ -254,24 +294,19 @@ def train(
         TrainingStopped: on SIGINT, SIGTERM or SIGHUP, after the state was saved.
         OSError: if a checkpoint cannot be written.
     """
+    # Long because all that can be said to a run is checked here, before it writes.
     if checkpoint_every is not None:
         whole_number("checkpoint_every", checkpoint_every, at_least=1)
     whole_number("keep_checkpoints", keep_checkpoints, at_least=1)
     check_tokenizer(tokenizer, model.config.vocab_size)
     splits = training_tokens, validation_tokens
     trainer = Trainer(model, *splits, config, tokenizer.end_of_text)
-    steps = trainer.config.steps
-    save_every = checkpoint_every or trainer.config.eval_every
+    every = checkpoint_every or trainer.config.eval_every
     run, first = None if out is None else Path(out), rank() == 0
     if validation_bytes is None:
         validation_bytes = count_text_bytes(tokenizer, validation_tokens[1:])
     whole_number("validation_bytes", validation_bytes, at_least=1)
-
-    def save(together: bool = True) -> None:
-        if run is not None:
-            with trainer.meter.paused():
-                _save(trainer, tokenizer, run, keep_checkpoints, together)
-
+    save = partial(_save, trainer, tokenizer, run, keep_checkpoints)
     with lock_run(run if first else None, resume=resume, overwrite=overwrite):
         best = _go_on(trainer, run) if run is not None and resume else None
         if run is not None and first:  # all has been checked: from here on, we write
@@ -279,23 +314,14 @@ def train(
                 clear_run(run)
             begin_run(run, trainer.history, settings)
         metrics = Metrics(run if first else None, trainer.history)
-        with stop_on_signals(run is not None) as stop, saving_on_error(trainer, save):
-            for measured in trainer.steps(progress=progress if first else False):
-                done = trainer.steps_done
-                stopping = any_rank_stops(stop.asked is not None, done)
-                improved = measured is not None and best_step(trainer.history) == done
-                if improved:
-                    best = done, copy.deepcopy(trainer.model.state_dict())
-                if improved or done % save_every == 0 or done == steps or stopping:
-                    save()
-                if measured is not None:
-                    metrics.add(measured)
-                    if on_eval is not None and first:
-                        on_eval(measured)
-                if stopping:
-                    break
-        if trainer.steps_done < steps:
-            raise TrainingStopped(trainer.steps_done, steps, run, stop.asked)
+
+        def tell(measured: Measurement) -> None:
+            metrics.add(measured)
+            if on_eval is not None and first:
+                on_eval(measured)
+
+        shown = progress if first else False
+        best = _take_steps(trainer, run, save, best, every, shown, tell)
         result = _result(trainer, validation_tokens, best, validation_bytes)
         metrics.add({"final": True, **asdict(result)})
     return result
