@@ -44,7 +44,6 @@ def throw_darts(
     return places.squeeze(-1)
 
 
-# %% ../book/18_sampling.ipynb #8bc16184
 def multinomial(
     logits: Float[Tensor, "batch vocab_size"], generators: Sequence[torch.Generator]
 ) -> list[int]:
@@ -120,7 +119,6 @@ def _keep_mass(
     return torch.empty_like(logits).scatter(-1, order, kept)  # back in their places
 
 
-# %% ../book/18_sampling.ipynb #faac9e4b
 def top_p(
     logits: Float[Tensor, "*rows vocab_size"], p: float
 ) -> Float[Tensor, "*rows vocab_size"]:
@@ -282,7 +280,7 @@ def apply_rules(
     return logits
 
 
-# %% ../book/18_sampling.ipynb #b2970c20
+# %% ../book/18_sampling.ipynb #438743d1
 def process_logits(
     logits: Float[Tensor, "batch vocab_size"],
     config: SampleConfig,
