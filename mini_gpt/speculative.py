@@ -26,6 +26,24 @@ from .sampling import SampleConfig, multinomial, process_logits
 from .support.prompts import check_prompt, encode_prompt
 from .support.text_streamer import TextStreamer
 
+# %% ../book/20_speculative.ipynb #5405c6a2
+_Beam = tuple[float, list[int]]  # the logarithm of a text's probability, and its ids
+
+
+def _best_continuations(
+    alive: list[_Beam], logits: Float[Tensor, "alive vocab_size"], beams: int
+) -> list[tuple[_Beam, int]]:
+    """The best texts that are one token longer, each with the row that it continues."""
+    so_far = torch.tensor([[score] for score, _ in alive])
+    scores = so_far + logits.float().cpu().log_softmax(-1)  # (alive, vocab_size)
+    # All continuations of all beams compete, so one beam may have several heirs.
+    best = scores.flatten().topk(min(beams, scores.numel()))
+    places = [divmod(place, scores.shape[1]) for place in best.indices.tolist()]
+    return [
+        ((score, [*alive[row][1], id]), row)
+        for score, (row, id) in zip(best.values.tolist(), places, strict=True)
+    ]
+
 
 # %% ../book/20_speculative.ipynb #9f0b3c72
 def beam_search(
@@ -59,27 +77,19 @@ def beam_search(
     check_prompt(model, prompt, SampleConfig(past_context="slide"))
     session = InferenceSession(model)
     logits = session.feed([prompt])[:, 0]
-    alive: list[tuple[float, list[int]]] = [(0.0, [])]
-    ended: list[tuple[float, list[int]]] = []
+    alive: list[_Beam] = [(0.0, [])]
+    ended: list[_Beam] = []
     for _ in range(new_tokens):
-        # Every continuation of every beam, (beams, vocab_size), in competition.
-        so_far = torch.tensor([[score] for score, _ in alive])
-        scores = so_far + logits.float().cpu().log_softmax(-1)
-        best = scores.flatten().topk(min(beams, scores.numel()))
-        places = [divmod(place, scores.shape[1]) for place in best.indices.tolist()]
-        found = [
-            (score, [*alive[row][1], id], row)
-            for score, (row, id) in zip(best.values.tolist(), places, strict=True)
-        ]
-        ended += [(score, ids) for score, ids, _ in found if ids[-1] == end_of_text]
-        going = [(s, ids, row) for s, ids, row in found if ids[-1] != end_of_text]
-        alive = [(score, ids) for score, ids, _ in going]
+        found = _best_continuations(alive, logits, beams)
+        ended += [text for text, _ in found if text[1][-1] == end_of_text]
+        going = [(text, row) for text, row in found if text[1][-1] != end_of_text]
+        alive = [text for text, _ in going]
         enough = len(ended) >= beams
         worst = sorted(ended, reverse=True)[beams - 1][0] if enough else -math.inf
         # A longer text is never likelier than its beginning, so it may be time to stop.
         if not alive or len(alive[0][1]) == new_tokens or alive[0][0] <= worst:
             break
-        session.select_rows([row for _, _, row in going])
+        session.select_rows([row for _, row in going])
         logits = session.feed([[ids[-1]] for _, ids in alive])[:, 0]
     return sorted(ended + alive, key=lambda text: -text[0])[:beams]
 
@@ -153,6 +163,7 @@ def _check_pair(
         )
 
 
+# %% ../book/20_speculative.ipynb #662eef7c
 def _propose(
     session: InferenceSession,
     ids: list[int],
@@ -175,6 +186,18 @@ def _propose(
         proposals += multinomial(logits, [generator])
         beliefs.append(logits.softmax(-1))
     return proposals, torch.cat(beliefs)
+
+
+# %% ../book/20_speculative.ipynb #8ce15356
+def _take(new: list[int], ids: list[int], text: TextStreamer, context: int) -> None:
+    """Add judged tokens to the text and to `ids`, until one of them ends the text."""
+    for id in new:
+        text.add(id)
+        if text.finish_reason is None and len(ids) >= context:
+            text.end("context")
+        if text.finish_reason is not None:
+            break
+        ids.append(id)
 
 
 # %% ../book/20_speculative.ipynb #88b4dc58
@@ -229,13 +252,7 @@ def speculative_generate(
         new = accept_proposals(proposals, target, beliefs, generator)
         passes, proposed = passes + 1, proposed + count
         accepted += len(new) - 1
-        for id in new:
-            text.add(id)
-            if text.finish_reason is None and len(ids) >= context:
-                text.end("context")
-            if text.finish_reason is not None:
-                break
-            ids.append(id)
+        _take(new, ids, text, context)
         # Of what the two were fed, only this has stayed; the last id is fed next time.
         for one in (session, draft_session):
             one.crop(min(one.length, len(ids) - 1))

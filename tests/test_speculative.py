@@ -300,46 +300,105 @@ class TestChecks:
         check(answer)
         return capsys.readouterr().out
 
-    def test_keep_or_redraw(self, capsys: pytest.CaptureFixture[str]) -> None:
+    def test_best_ahead(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def gains(kept: float, cost: float) -> list[float]:
+            return [sum(kept**n for n in range(k + 1)) / (1 + k * cost) for k in range(17)]
+
+        def right(kept: float, draft: float, judging: float) -> int:
+            found = gains(kept, draft + judging)
+            return found.index(max(found))
+
+        def judging_is_free(kept: float, draft: float, judging: float) -> int:
+            return right(kept, draft, 0.0)
+
+        def always_guesses(kept: float, draft: float, judging: float) -> int:
+            return max(1, right(kept, draft, judging))
+
+        def each_for_itself(kept: float, draft: float, judging: float) -> int:
+            found = [(1 + k * kept) / (1 + k * (draft + judging)) for k in range(17)]
+            return found.index(max(found))
+
+        check = checks.speculative.best_ahead
+        for wrong in (lambda *_: None, judging_is_free, always_guesses, each_for_itself):
+            assert self.said(capsys, check, wrong).startswith("not yet: ")
+        assert self.said(capsys, check, right).startswith("correct: ")
+
+    def test_judge(self, capsys: pytest.CaptureFixture[str]) -> None:
         def throw(weights: Tensor, dart: float) -> int:
             ends = weights.double().cumsum(-1)
             return int(torch.searchsorted(ends, dart * ends[-1], right=True))
 
-        def right(target: Tensor, draft: Tensor, token: int, first: float, second: float) -> int:
-            if first * draft[token] < target[token]:
-                return token
-            return throw((target - draft).clamp(min=0), second)
+        def right(
+            guesses: list[int], target: Tensor, draft: Tensor, darts: list[float]
+        ) -> list[int]:
+            *each, last = darts
+            for place, (id, dart) in enumerate(zip(guesses, each, strict=True)):
+                if dart * draft[place, id] >= target[place, id]:
+                    gaps = (target[place] - draft[place]).clamp(min=0)
+                    return [*guesses[:place], throw(gaps, last)]
+            return [*guesses, throw(target[-1], last)]
 
         def redraws_from_target(
-            target: Tensor, draft: Tensor, token: int, first: float, second: float
-        ) -> int:
-            return token if first * draft[token] < target[token] else throw(target, second)
+            guesses: list[int], target: Tensor, draft: Tensor, darts: list[float]
+        ) -> list[int]:
+            kept = len(right(guesses, target, draft, darts)) - 1
+            return [*guesses[:kept], throw(target[kept], darts[-1])]
+
+        def counts_all_that_pass(
+            guesses: list[int], target: Tensor, draft: Tensor, darts: list[float]
+        ) -> list[int]:
+            at = range(len(guesses))
+            passed = torch.tensor(darts[:-1]) * draft[at, guesses] < target[at, guesses]
+            kept = int(passed.sum())
+            weights = target[kept]
+            if kept < len(guesses):
+                weights = (weights - draft[kept]).clamp(min=0)
+            return [*guesses[:kept], throw(weights, darts[-1])]
 
         def always_keeps(
-            target: Tensor, draft: Tensor, token: int, first: float, second: float
-        ) -> int:
-            return token
+            guesses: list[int], target: Tensor, draft: Tensor, darts: list[float]
+        ) -> list[int]:
+            return [*guesses, throw(target[-1], darts[-1])]
 
-        check = checks.speculative.keep_or_redraw
-        for wrong in (lambda *_: None, redraws_from_target, always_keeps):
+        def forgets_the_extra_one(
+            guesses: list[int], target: Tensor, draft: Tensor, darts: list[float]
+        ) -> list[int]:
+            return right(guesses, target, draft, darts)[: len(guesses)]
+
+        check = checks.speculative.judge
+        for wrong in (
+            lambda *_: None,
+            redraws_from_target,
+            counts_all_that_pass,
+            always_keeps,
+            forgets_the_extra_one,
+        ):
             assert self.said(capsys, check, wrong).startswith("not yet: ")
         assert self.said(capsys, check, right).startswith("correct: ")
 
-    def test_speedup(self, capsys: pytest.CaptureFixture[str]) -> None:
-        def right(acceptance: float, draft_tokens: int, cost: float) -> float:
-            return sum(acceptance**n for n in range(draft_tokens + 1)) / (1 + draft_tokens * cost)
+    def test_lookup(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def right(ids: list[int], size: int, ahead: int) -> list[int]:
+            for place in range(len(ids) - size - 1, -1, -1):
+                if ids[place : place + size] == ids[-size:]:
+                    return ids[place + size : place + size + ahead]
+            return []
 
-        def forgets_the_targets_own(acceptance: float, draft_tokens: int, cost: float) -> float:
-            tokens = sum(acceptance**n for n in range(1, draft_tokens + 1))
-            return tokens / (1 + draft_tokens * cost)
+        def finds_itself(ids: list[int], size: int, ahead: int) -> list[int]:
+            for place in range(len(ids) - size, -1, -1):
+                if ids[place : place + size] == ids[-size:]:
+                    return ids[place + size : place + size + ahead]
+            return []
 
-        def each_for_itself(acceptance: float, draft_tokens: int, cost: float) -> float:
-            return (1 + draft_tokens * acceptance) / (1 + draft_tokens * cost)
+        def takes_the_first(ids: list[int], size: int, ahead: int) -> list[int]:
+            for place in range(len(ids) - size):
+                if ids[place : place + size] == ids[-size:]:
+                    return ids[place + size : place + size + ahead]
+            return []
 
-        def free_draft(acceptance: float, draft_tokens: int, cost: float) -> float:
-            return right(acceptance, draft_tokens, 0.0)
+        def copies_the_place(ids: list[int], size: int, ahead: int) -> list[int]:
+            return right(ids, size, size + ahead) and ids[-size:][:ahead]
 
-        check = checks.speculative.speedup
-        for wrong in (lambda *_: None, forgets_the_targets_own, each_for_itself, free_draft):
+        check = checks.speculative.lookup
+        for wrong in (lambda *_: None, finds_itself, takes_the_first, copies_the_place):
             assert self.said(capsys, check, wrong).startswith("not yet: ")
         assert self.said(capsys, check, right).startswith("correct: ")
