@@ -6,13 +6,10 @@ import ast
 import functools
 import importlib
 import inspect
-import io
 import json
 import re
 import shutil
-import sys
-import types
-import urllib.parse
+import statistics
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -34,6 +31,9 @@ MACHINE_PATH = re.compile(
     r"(?<![\w.])/(?:home|root|Users|work|tmp|var|usr|opt|content|mnt)/\w|\b[A-Z]:\\\\?\w"
 )
 LONGEST_MODULE, LONGEST_EXPORT, LONGEST_CELL, WIDEST = 320, 60, 45, 88
+# Pictures: before the fifth cell, then one in so many cells; and how long code cells are.
+FIRST_PICTURE, PICTURE_GAP, MEDIAN_CODE, SMALL_FIRST = 5, 6, 8, 40
+MOST_WORDS = 4500  # of prose, about what can be read in forty minutes with the code beside it
 FIRST_WITH_SHIPPED_MODEL = toc.chapter("gpt2").number  # from here on `from mini_gpt import ...`
 
 each_chapter = pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.name)
@@ -192,6 +192,58 @@ class TestNotebook:
             assert lines <= limit or excused, f"{lines} lines of code in\n{cell.source[:200]}"
             for line in cell.source.splitlines():
                 assert len(line) <= WIDEST, f"{len(line)} columns, which a page cuts off: {line}"
+
+
+def pictures(chapter: Chapter) -> list[int]:
+    """The numbers of the cells that show a plot or a drawing."""
+    return [
+        number
+        for number, cell in enumerate(load(chapter).cells)
+        for output in cell.get("outputs", [])
+        if {"image/png", "image/svg+xml"} & output.get("data", {}).keys()
+    ]
+
+
+@each_chapter
+class TestReading:
+    """What a tired reader asks of a page: early and frequent pictures, short cells, an end."""
+
+    def test_opens_with_the_map(self, chapter: Chapter) -> None:
+        number = pictures(chapter)[0]
+        assert number < FIRST_PICTURE
+        assert f'machine_map("{chapter.stem}")' in load(chapter).cells[number].source
+
+    def test_never_goes_long_without_a_picture(self, chapter: Chapter) -> None:
+        cells = load(chapter).cells
+        for before, after in pairwise([*pictures(chapter), len(cells)]):
+            assert after - before <= PICTURE_GAP, (
+                f"{after - before} cells without a picture from\n{cells[before + 1].source[:300]}"
+            )
+
+    def test_its_code_comes_in_short_cells(self, chapter: Chapter) -> None:
+        sizes = [
+            code_lines(cell.source)
+            for cell in code_cells(chapter)
+            if not cell.source.startswith("#|") and "remove-cell" not in tags(cell)
+        ]
+        assert statistics.median(sizes) <= MEDIAN_CODE, sorted(sizes)
+
+    def test_a_long_exported_cell_says_why(self, chapter: Chapter) -> None:
+        for cell in code_cells(chapter):
+            if cell.source.startswith("#| export"):
+                lines = code_lines(cell.source)
+                assert lines <= SMALL_FIRST or "# Long because " in cell.source, (
+                    f"{lines} lines in\n{cell.source[:200]}"
+                )
+
+    def test_can_be_read_in_one_sitting(self, chapter: Chapter) -> None:
+        prose = [cell.source for cell in load(chapter).cells if cell.cell_type == "markdown"]
+        assert len(" ".join(prose).split()) <= MOST_WORDS
+
+    def test_ends_with_three_questions(self, chapter: Chapter) -> None:
+        prose = [cell.source for cell in load(chapter).cells if cell.cell_type == "markdown"]
+        recap = "\n".join(prose).partition("\n## Recap\n")[2]
+        assert len(re.findall(r"^`{3,}\{dropdown\} .+$", recap, re.MULTILINE)) >= 3
 
 
 @each_chapter
@@ -369,39 +421,18 @@ def test_the_package_is_what_the_notebooks_export(tmp_path: Path) -> None:
 # ---- the setup cell -----------------------------------------------------------------------------
 
 
-def run_setup_cell(monkeypatch: pytest.MonkeyPatch, opened_from: str) -> list[str]:
-    """Run the setup cell as on Colab, with a stand-in for Colab's session list and for %pip."""
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    session = json.dumps([{"path": opened_from}]).encode()
-    monkeypatch.setattr("urllib.request.urlopen", lambda address: io.BytesIO(session))
-    asked: list[str] = []
-    source = TransformerManager().transform_cell(load(CHAPTERS[0]).cells[1].source)
-    # IPython fills {names} of a magic's line from the user's variables; so does the stand-in.
-    namespace: dict[str, object] = {}
-    shell = types.SimpleNamespace(
-        run_line_magic=lambda magic, line: asked.append(f"{magic} {line}".format(**namespace))
-    )
-    namespace["get_ipython"] = lambda: shell
-    exec(compile(source, "setup", "exec"), namespace)
-    return asked
-
-
 class TestSetupCell:
-    def test_on_colab_installs_from_the_repository_that_was_opened(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        page = f"https://github.com/somebody/fork/blob/draft/{CHAPTERS[0].page}.ipynb"
-        path = "fileId=" + urllib.parse.quote(page, safe="")
-        asked = run_setup_cell(monkeypatch, path)
-        assert asked == [
-            'pip install --quiet "mini-gpt[notebooks] @ git+https://github.com/somebody/fork@draft"'
-        ]
+    """The sources'; tests/test_reader_notebooks.py has what readers run."""
 
-    def test_says_what_to_do_when_colab_does_not_know_the_repository(
+    def run(self, monkeypatch: pytest.MonkeyPatch, found: object) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+        exec(compile(load(CHAPTERS[0]).cells[1].source, "setup", "exec"), {})
+
+    def test_without_the_package_it_says_what_to_type(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        with pytest.raises(RuntimeError, match="Colab button"):
-            run_setup_cell(monkeypatch, "fileId=1AbCdEfG")
+        with pytest.raises(ModuleNotFoundError, match=r"first run: %pip install --editable"):
+            self.run(monkeypatch, None)
+
+    def test_with_it_nothing_happens(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.run(monkeypatch, object())

@@ -54,9 +54,9 @@ CPU_TRAINING = TrainConfig(
     beta1=0.8,
 )
 GPU_MODEL = _preset("shakespeare-large")
-# Its kind, steps and dropout are those of the best run on one card so far; its rates are
-# those of the smaller model, made smaller. What overfits is left behind: the best model
-# of a run is kept.
+# Its kind, steps and dropout are those of the best run on one card so far; its rates
+# are those of the smaller model, made smaller. What overfits is left behind: the best
+# model of a run is kept.
 GPU_TRAINING = dataclasses.replace(
     CPU_TRAINING,
     steps=3000,

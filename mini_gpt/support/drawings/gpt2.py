@@ -115,7 +115,7 @@ def side_by_side(names: Sequence[str], parts_at: int) -> Picture:
     return sheet.finish()
 
 
-def shown(token: str) -> str:
+def _shown(token: str) -> str:
     """A token with its spaces and line ends made visible, and not too long."""
     text = token.replace(" ", "␣").replace("\n", "⏎")
     text = "".join(letter if letter.isprintable() else "�" for letter in text)
@@ -129,13 +129,13 @@ def top_tokens(title: str, tokens: Sequence[str], shares: Sequence[Units]) -> Pi
         title: Which model, and after what.
     """
     said = ", ".join(
-        f"{shown(t)!r} {p:.3f}" for t, p in zip(tokens, shares, strict=True)
+        f"{_shown(t)!r} {p:.3f}" for t, p in zip(tokens, shares, strict=True)
     )
     sheet = Drawing(f"{title}: the likeliest next tokens as bars: {said}.")
     sheet.text((0, -20), title, size=13, anchor="start", bold=True)
     for place, (token, share) in enumerate(zip(tokens, shares, strict=True)):
         y = place * 28
-        sheet.text((104, y + 11), shown(token), size=13, anchor="end", mono=True)
+        sheet.text((104, y + 11), _shown(token), size=13, anchor="end", mono=True)
         wide = max(1.0, 250 * share)
         box = sheet.box(112, y, wide, 22, color="blue", round=0)
         sheet.text((box.right[0] + 8, y + 11), f"{share:.3f}", size=12, anchor="start")
@@ -150,14 +150,14 @@ def loss_row(title: str, tokens: Sequence[str], losses: Sequence[Units]) -> Pict
         losses: One number for each token but the first, which nothing predicts.
     """
     known = [
-        f"{shown(t)!r} {loss:.1f}" for t, loss in zip(tokens[1:], losses, strict=True)
+        f"{_shown(t)!r} {loss:.1f}" for t, loss in zip(tokens[1:], losses, strict=True)
     ]
     sheet = Drawing(f"{title}. Loss in nats of each token: {', '.join(known)}.")
     sheet.text((0, -20), title, size=13, anchor="start", bold=True)
     x: Units = 0
     y = 0
     for place, token in enumerate(tokens):
-        text = shown(token)
+        text = _shown(token)
         wide = max(30.0, text_width(text, 13, mono=True) + 8)
         if x + wide > 455:
             x, y = 0, y + 58

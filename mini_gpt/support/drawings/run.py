@@ -190,8 +190,10 @@ def stations() -> Picture:
         "Five boxes joined by arrows: check what was given, lock the folder, go on "
         "from the newest state, take the steps, measure and return the result."
     )
-    below = ("before any\nwriting", "one process\na folder", "newest\nstate")
-    below += ("save, stop\non a signal", "best weights\nput back")
+    below = (
+        *("before any\nwriting", "one process\na folder", "newest\nstate"),
+        *("save, stop\non a signal", "best weights\nput back"),
+    )
     boxes = []
     for place, (name, told) in enumerate(zip(names, below, strict=True)):
         color = "green" if name == "steps" else "blue"
