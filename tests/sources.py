@@ -15,9 +15,14 @@ PACKAGE = ROOT / "mini_gpt"
 
 
 def modules() -> dict[str, Path]:
-    """The package's modules by name; the package itself imports all of them and is left out."""
+    """The package's modules by name, and the packages in `support`, which gather several.
+
+    The package itself and its parts import all that is in them, and are left out.
+    """
     paths = [path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
-    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    found = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
+    gathered = (PACKAGE / "support").glob("*/__init__.py")
+    return found | {f"mini_gpt.support.{path.parent.name}": path for path in gathered}
 
 
 def cells(chapter: Chapter) -> str:

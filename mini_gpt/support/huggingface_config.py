@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mini_gpt.config import Activation, GPTConfig
+from mini_gpt.support.model_checks import warn_of_dropouts
 
 # The fields of Hugging Face's `config.json`, and ours.
 FIELDS = {
@@ -37,7 +38,8 @@ GPT2_CHOICES = {
 def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     """Our description of a GPT-2 that is described in Hugging Face's words.
 
-    Its three dropouts are one here, that of the residual stream.
+    Its three dropouts are one here, that of the residual stream; where they differ,
+    there is a warning. They have a say in training only.
 
     Raises:
         ValueError: listing what is not GPT-2's, or is missing or of a wrong kind.
@@ -57,6 +59,7 @@ def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     faults += [f"{name} is missing" for name in sizes if content.get(name) is None]
     if faults:
         raise ValueError(f"this is not a GPT-2: {'; '.join(faults)}")
+    warn_of_dropouts(content)
     fields = {ours: content[x] for x, ours in FIELDS.items() if x in content}
     try:
         return GPTConfig(**fields, activation=ACTIVATIONS[form])
