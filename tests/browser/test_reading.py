@@ -124,7 +124,7 @@ class TestEveryChapter:
         expect(link).to_be_visible()
         address = link.get_attribute("href") or ""
         assert address.startswith("https://colab.research.google.com/github/")
-        assert address.endswith(f"/{chapter.page}.ipynb")
+        assert address.endswith(f"/blob/notebooks/{chapter.name}.ipynb")
 
 
 def test_a_long_formula_is_read_from_its_beginning(visit: Visit) -> None:
