@@ -335,6 +335,7 @@ def test_the_chapter_shows_the_benchmarks_table() -> None:
     assert any(tokenizer_bench.chapter_table(record["sizes"]) in cell for cell in prose)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux's /proc")
 def test_batching_runs_and_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command.main(["batching", "--quick", "--out", str(tmp_path)]) == 0

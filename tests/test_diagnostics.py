@@ -402,6 +402,7 @@ class TestCheckModel:
             nn.init.zeros_(block.feed_forward.contract.weight)
         assert check_model(model) == {}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("fault", "named"),
         [
@@ -847,6 +848,7 @@ def most_layers(memory: int, width: int) -> int:
 
 
 class TestExercises:
+    @pytest.mark.slow
     def test_half_length(self, capsys: pytest.CaptureFixture[str]) -> None:
         checks.diagnostics.half_length(lambda config: None)
         checks.diagnostics.half_length(lambda config: config.width * 9)
@@ -858,6 +860,7 @@ class TestExercises:
         assert late.startswith("not yet: for gpt2 expected 6703, got 6704")
         assert solution.startswith("correct: ")
 
+    @pytest.mark.slow
     def test_diagnose(self, capsys: pytest.CaptureFixture[str]) -> None:
         checks.diagnostics.diagnose(lambda model: None)
         checks.diagnostics.diagnose(lambda model: "healthy")

@@ -198,6 +198,7 @@ class TestInferenceSession:
             model, prompt, 9, config
         )
 
+    @pytest.mark.slow
     @few
     @given(st.lists(st.integers(1, 4), min_size=1, max_size=9))
     def test_parts_make_no_difference(self, parts: list[int]) -> None:
@@ -566,6 +567,7 @@ class TestGenerate:
         ]
         assert rows == [sum(step > i for step in steps) for i in range(max(steps))]
 
+    @pytest.mark.slow
     def test_ids_and_text_belong_together(self) -> None:
         model = lively_model(vocab_size=257)
         for generation in generate(
@@ -594,6 +596,7 @@ class TestGenerate:
         assert generation.ids == naive_ids(lively_model(), LETTERS.encode("abcd"), 8, config)
         assert list(generate_ids(lively_model(), LETTERS.encode("abcd"), config)) == generation.ids
 
+    @pytest.mark.slow
     def test_ids_that_the_tokenizer_does_not_know_are_never_drawn(self) -> None:
         model = lively_model(vocab_size=64)
         config = SampleConfig(temperature=5.0, max_new_tokens=300, past_context="slide")

@@ -296,6 +296,7 @@ TOKENIZERS = {
 class TestToHuggingFace:
     """What we write, `transformers` loads: the same ids, logits and text."""
 
+    @pytest.mark.slow
     @settings(
         deadline=None,
         max_examples=12,

@@ -121,6 +121,7 @@ def test_ngrams_learn_what_repeats() -> None:
     assert three < 0.05  # two tokens of context say all
 
 
+@pytest.mark.slow
 def test_ngrams_write_as_they_predict() -> None:
     model = NGramModel(SPLIT, 17, 2)
     generator = torch.Generator().manual_seed(0)

@@ -55,6 +55,7 @@ class TestConversion:
         assert "See [3 Odd](03_odd.ipynb), [that one](03_odd.ipynb), " in cell.source
         assert f"[api]({ADDRESS}/blob/main/book/api.md)." in cell.source
 
+    @pytest.mark.slow
     def test_what_is_cited_is_linked_and_listed(self, tmp_path: Path) -> None:
         text, works = made(tmp_path, markdown("{cite:t}`doe2020odd` say so {cite}`doe2020odd`."))
         link = "(https://arxiv.org/abs/2001.00001)"
@@ -107,6 +108,7 @@ class TestConversion:
             made(tmp_path, markdown(source))
 
 
+@pytest.mark.slow
 @each_chapter
 @pytest.mark.parametrize("solutions", [False, True])
 def test_nothing_of_the_sites_language_is_left(chapter: toc.Chapter, solutions: bool) -> None:
@@ -121,6 +123,7 @@ def test_nothing_of_the_sites_language_is_left(chapter: toc.Chapter, solutions: 
             assert set(cell.metadata.get("tags", [])) <= {"nbval-ignore-output"}
 
 
+@pytest.mark.slow
 @each_chapter
 def test_no_solution_is_open(chapter: toc.Chapter) -> None:
     """And nothing needs one: what only solutions define is used nowhere else."""
@@ -201,6 +204,7 @@ class TestSetupCell:
         assert self.run(monkeypatch, installed=True) == []
 
 
+@pytest.mark.slow
 def test_the_command_writes_both_editions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -74,6 +74,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=list(VARIANTS))
 @pytest.mark.parametrize("pause", [4, 7])  # at a measurement, and between two
 def test_a_paused_run_ends_as_if_it_had_not_paused(

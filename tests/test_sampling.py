@@ -197,6 +197,7 @@ class TestChoice:
         freedom = int((probabilities > 0).sum()) - 1
         assert chi_square(observed, probabilities) < limit(freedom)
 
+    @pytest.mark.slow
     def test_a_penalized_choice_follows_its_distribution(self) -> None:
         config, generator = SampleConfig(temperature=0.9, repetition_penalty=1.6), seeded(3)
         text = [[2, 3, 3, 9, 1]]
@@ -210,6 +211,7 @@ class TestChoice:
         assert chi_square(observed, probabilities) < limit(10)
         assert chi_square(observed, (self.LOGITS / 0.9).softmax(-1)) > limit(10)
 
+    @pytest.mark.slow
     def test_the_test_can_fail(self) -> None:
         config, generator = SampleConfig(temperature=1.2), seeded(3)
         drawn = [choose_tokens(self.LOGITS[None], config, [generator])[0] for _ in range(4000)]

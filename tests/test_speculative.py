@@ -97,6 +97,7 @@ class TestSpeculative:
         """A model whose greedy text is not one letter again and again."""
         return self.draft(100, width=12, **changes)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("rate", [1.0, 0.3])
     def test_judged_tokens_are_draws_from_the_target(self, rate: float) -> None:
         logits = torch.randn(4, 7, generator=seeded(2)).double() * 2
@@ -220,6 +221,7 @@ class TestSpeculative:
         full = speculative_generate(model, draft, LETTERS, "abcdefghijk", SampleConfig())
         assert (full.finish_reason, len(full.ids), full.proposed) == ("context", 1, 0)
 
+    @pytest.mark.slow
     def test_end_of_text_ends(self) -> None:
         model = lively_model(vocab_size=257)
         for seed in range(30):
@@ -238,6 +240,7 @@ class TestSpeculative:
             == ([], "end of text")
         )
 
+    @pytest.mark.slow
     def test_padded_ids_are_never_drawn(self) -> None:
         model, draft = self.lively(vocab_size=64), self.draft(vocab_size=64)
         drawn = set()

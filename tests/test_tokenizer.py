@@ -161,6 +161,7 @@ def test_many_letters_that_repeat_nothing(
     assert tokenizer.encode(letters) == reference.encode_ordinary(letters)
 
 
+@pytest.mark.slow
 def test_encoding_remembers_only_short_pretokens_and_not_too_many(
     tokenizer: BPETokenizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

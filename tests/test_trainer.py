@@ -133,6 +133,7 @@ def test_micro_batches_are_the_rows_in_order(rows: int, time: int, parts: int) -
     assert max(sizes) - min(sizes) <= 1
 
 
+@pytest.mark.slow
 @given(parts=st.integers(1, 6), hidden=st.integers(0, 30), seed=st.integers(0, 99))
 @settings(deadline=None, max_examples=25)
 def test_parts_have_the_gradient_of_the_whole_batch(parts: int, hidden: int, seed: int) -> None:
@@ -339,6 +340,7 @@ def test_without_a_compiler_training_goes_on_and_says_why(monkeypatch: pytest.Mo
     one.step()
 
 
+@pytest.mark.slow
 def test_compiled_and_plain_share_their_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -442,6 +444,7 @@ def test_utilization_is_shown_for_known_devices_only(monkeypatch: pytest.MonkeyP
     assert found["model_flops_utilization"] == pytest.approx(expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"optimizer": "muon"}, {"schedule": "wsd"}])
 def test_every_variant_learns_a_text_that_repeats_itself(changes: dict[str, Any]) -> None:
     config = replace(QUICK, steps=120, batch_size=16, learning_rate=0.02, eval_every=120, **changes)

@@ -44,6 +44,7 @@ def run(corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pat
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_reports_the_loss_and_samples(
         self, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

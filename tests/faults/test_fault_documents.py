@@ -101,6 +101,7 @@ def test_markers_in_a_file_part_its_documents(tmp_path: Path) -> None:
         load_documents(path)
 
 
+@pytest.mark.slow
 def test_characters_have_no_end_and_an_empty_line_stands_between(
     corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_characters_have_no_end_and_an_empty_line_stands_between(
     assert LETTERS.decode(encode_row(["a", "n"], LETTERS)) == "a\n\nn"
 
 
+@pytest.mark.slow
 def test_a_single_document_has_no_end_to_learn(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("".join(STORIES), encoding="utf-8")
@@ -119,6 +121,7 @@ def test_a_single_document_has_no_end_to_learn(tmp_path: Path) -> None:
     assert tokenizer.end_of_text is None
 
 
+@pytest.mark.slow
 def test_a_corpus_whose_documents_are_divided_otherwise_is_another_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -192,6 +192,7 @@ class TestFragments:
         assert len(calls) == 2
 
 
+@pytest.mark.slow
 @POSIX
 def test_the_umask_stays_while_threads_write(tmp_path: Path) -> None:
     """It was set to 0 for a moment, for the whole process, and could get stuck there."""

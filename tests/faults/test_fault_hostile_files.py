@@ -18,6 +18,7 @@ HOSTILE = Path(__file__).with_name("hostile.py")
 ROOT = HOSTILE.parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", READERS)
 def test_a_few_spoiled_files(name: str) -> None:
     attack(name, 6, names_the_file=False)

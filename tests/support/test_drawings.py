@@ -137,6 +137,7 @@ class TestMachineMap:
         assert set(PARTS) >= {chapter.stem for chapter in toc.chapters()}
 
 
+@pytest.mark.slow
 def test_every_module_of_drawings_belongs_to_a_chapter() -> None:
     stems = {chapter.stem for chapter in toc.chapters()}
     found = {module.name for module in pkgutil.iter_modules(drawings.__path__)}

@@ -25,6 +25,7 @@ def test_bytes_and_their_characters() -> None:
     assert characters["A"] == 65
 
 
+@pytest.mark.slow
 def test_from_paths_or_fetched(tmp_path: Path) -> None:
     paths = tmp_path / "vocab.json", tmp_path / "merges.txt"
     for path, content in zip(paths, gpt2_vocabulary_files(), strict=True):

@@ -63,6 +63,7 @@ def test_the_context_ends_a_text_as_in_the_plain_loop() -> None:
     assert [len(ids) for ids, _, _ in fast] == [9, 11, 7, 10]  # one more than is read
 
 
+@pytest.mark.slow
 @given(
     seed=st.integers(0, 999),
     new=st.integers(0, 12),

@@ -42,6 +42,7 @@ def test_it_takes_long_texts(tokenizer: BPETokenizer) -> None:
     assert made(tokenizer, None, alike=False).encode("a" * (LONG + 1)) is None
 
 
+@pytest.mark.slow
 def test_very_many_spaces_do_not_reach_it(tokenizer: BPETokenizer) -> None:
     text = "a" + " " * 150_000 + "b"
     assert made(tokenizer, True).encode(text) is None
