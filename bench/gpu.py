@@ -23,11 +23,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bench import harness
@@ -85,7 +85,7 @@ class Bench:
     left_out: list[str] = field(default_factory=list)
 
     @property
-    def precision(self) -> str:
+    def precision(self) -> Literal["bfloat16"]:
         return "bfloat16"
 
     def wait(self) -> None:
@@ -247,7 +247,8 @@ def transformers_step(bench: Bench, config: GPTConfig, rows: int) -> Result:
             bos_token_id=0,
             eos_token_id=0,
         )
-    ).to(bench.device)
+    )
+    nn.Module.to(theirs, bench.device)  # the annotation of theirs hides its own
     optimizer = torch.optim.AdamW(theirs.parameters(), lr=1e-4, fused=True)
     ids = torch.randint(config.vocab_size, (rows, config.context_length + 1), device=bench.device)
 
@@ -278,7 +279,8 @@ def steps(bench: Bench) -> Iterator[Result]:
     """The step of GPT-2's smallest model, 32 sequences of 1,024 tokens."""
     config, rows = (TINY, 2) if bench.tiny else (GPT2, 32)
     training = TrainConfig(batch_size=rows, compile=not bench.tiny)
-    ways: list[tuple[str, Any]] = [("adamw", False), ("muon", False), ("adamw", True)]
+    ways: list[tuple[Literal["adamw", "muon"], bool]]
+    ways = [("adamw", False), ("muon", False), ("adamw", True)]
     for optimizer, graphs in ways:
         name = f"mini_gpt, {optimizer}{', recorded' * graphs}"
         if bench.has_time(name, 60):
