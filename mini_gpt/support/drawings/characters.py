@@ -270,7 +270,9 @@ def round_trip(text: str, ids: Sequence[int], back: str) -> Picture:
 
 def stored(texts: Sequence[str]) -> Picture:
     """What we see, the code points of it, and the bytes of those."""
-    told = (f"{text} has {len(text)} code points" for text in texts)
+    told = (
+        f"{text} has {len(text)} code point{'s' * (len(text) != 1)}" for text in texts
+    )
     sheet = Drawing(
         "What looks like one character on the screen, its code points and their bytes: "
         f"{'; '.join(told)}."
