@@ -21,8 +21,8 @@ def modules() -> dict[str, Path]:
     """
     paths = [path for path in PACKAGE.rglob("*.py") if path.stem != "__init__"]
     found = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in paths}
-    gathered = (PACKAGE / "support").glob("*/__init__.py")
-    return found | {f"mini_gpt.support.{path.parent.name}": path for path in gathered}
+    gathered = (PACKAGE / "support").rglob("*/__init__.py")
+    return found | {".".join(path.parent.relative_to(ROOT).parts): path for path in gathered}
 
 
 def cells(chapter: Chapter) -> str:

@@ -6,6 +6,8 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections.abc import Callable
+from types import ModuleType
 from xml.etree import ElementTree
 
 import chapters as toc
@@ -141,10 +143,33 @@ class TestMachineMap:
 def test_every_module_of_drawings_belongs_to_a_chapter() -> None:
     stems = {chapter.stem for chapter in toc.chapters()}
     found = {module.name for module in pkgutil.iter_modules(drawings.__path__)}
-    assert found - {"canvas", "machine", "picture"} <= stems
+    assert found - {"canvas", "machine", "picture", "sheet"} <= stems
     for name in found & stems:
         module = importlib.import_module(f"mini_gpt.support.drawings.{name}")
-        for thing in vars(module).values():
-            own = inspect.isfunction(thing) and thing.__module__ == module.__name__
-            if own and not thing.__name__.startswith("_"):
-                assert inspect.signature(thing).return_annotation == "Picture", thing.__name__
+        for thing in offered(module):
+            assert inspect.signature(thing).return_annotation == "Picture", thing.__name__
+
+
+def offered(module: ModuleType) -> list[Callable[..., object]]:
+    """The functions that chapters draw with: of a module its own, of a package what it lists."""
+    if hasattr(module, "__path__"):
+        return [getattr(module, name) for name in module.__all__]
+    things = [thing for thing in vars(module).values() if inspect.isfunction(thing)]
+    own = [thing for thing in things if thing.__module__ == module.__name__]
+    return [thing for thing in own if not thing.__name__.startswith("_")]
+
+
+def test_a_package_offers_every_drawing_that_its_modules_have() -> None:
+    """Else a chapter would have to know in which of them it stands."""
+    packages = [m.name for m in pkgutil.iter_modules(drawings.__path__) if m.ispkg]
+    assert "attention" in packages
+    for name in packages:
+        package = importlib.import_module(f"mini_gpt.support.drawings.{name}")
+        rooms = [m.name for m in pkgutil.iter_modules(package.__path__)]
+        functions = [
+            thing
+            for room in rooms
+            for thing in offered(importlib.import_module(f"{package.__name__}.{room}"))
+            if inspect.signature(thing).return_annotation == "Picture"
+        ]
+        assert sorted(function.__name__ for function in functions) == sorted(package.__all__)

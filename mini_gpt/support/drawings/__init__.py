@@ -1,5 +1,6 @@
 """Drawings of how things flow, as SVG: the map of the machine, and each chapter's own.
 
-`canvas` is the sheet that all are drawn on; `machine` the map that opens each chapter;
-the other modules have a chapter's stem and hold that chapter's drawings.
+`sheet` is what all are drawn on, and `canvas` what they are drawn with; `machine` is
+the map that opens each chapter. The other modules have a chapter's stem and hold that
+chapter's drawings; where they are many, it is a package, its modules cut by subject.
 """

@@ -91,3 +91,8 @@ class Picture:
             "image/svg+xml": self.svg,
             "text/plain": repr(self),
         }
+
+
+def visible(text: str) -> str:
+    """A text whose white space can be seen."""
+    return text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
