@@ -341,6 +341,16 @@ class TestChapter:
 NUMBERS = {chapter.module: chapter.number for chapter in CHAPTERS}
 
 
+@pytest.mark.parametrize("folder", ["mini_gpt", "bench", "tools", "book/_ext"])
+def test_what_is_written_by_hand_is_no_longer_than_a_chapters_module(folder: str) -> None:
+    generated = {chapter.source for chapter in CHAPTERS}
+    by_hand = set((ROOT / folder).rglob("*.py")) - generated
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in by_hand}
+    assert len(lengths) > 3
+    too_long = {path.name: lines for path, lines in lengths.items() if lines > LONGEST_MODULE}
+    assert not too_long, "cut these by subject, as mini_gpt/support/drawings/ is"
+
+
 def later(names: frozenset[str] | set[str], number: int) -> list[str]:
     """Those of these modules that belong to chapters from this number on."""
     return sorted(name for name in names if NUMBERS.get(name, 0) >= number)

@@ -125,7 +125,7 @@ def test_the_api_page_names_what_is_there_and_all_of_it_is_explained(block: re.M
 def used_elsewhere() -> dict[str, set[tuple[str, str]]]:
     """What each module, command, check, benchmark, tool and chapter uses; tests do not count."""
     found = {name: used(path.read_text(encoding="utf-8"), name) for name, path in modules().items()}
-    for path in [*(ROOT / "bench").glob("*.py"), *(ROOT / "tools").glob("*.py")]:
+    for path in [*(ROOT / "bench").rglob("*.py"), *(ROOT / "tools").glob("*.py")]:
         found[str(path)] = used(path.read_text(encoding="utf-8"))
     for chapter in toc.chapters():  # what a chapter uses of its own module is used where it stands
         found[chapter.module] = found[chapter.module] | used(cells(chapter))

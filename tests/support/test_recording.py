@@ -17,7 +17,8 @@ from mini_gpt.model import GPT
 from mini_gpt.multi_head import LayerCache
 from mini_gpt.sampling import SampleConfig
 from mini_gpt.support import recording
-from mini_gpt.support.recording import Recorder, StaticCache, StepWriter, write_ahead
+from mini_gpt.support.recording import Recorder, write_ahead
+from mini_gpt.support.step_writer import StaticCache, StepWriter
 from shapes import without_shape_checks
 from writing import BYTES, LETTERS, SCHEMES, lively_model
 
