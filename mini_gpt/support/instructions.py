@@ -91,7 +91,7 @@ def prompt_ids(tokenizer: BPETokenizer, command: str) -> list[int]:
 
 
 def answer_ids(tokenizer: BPETokenizer, answer: str) -> list[int]:
-    """What the model should write: the answer after a space, and the end of the text."""
+    """What the model should write: the answer after a space, and the end of text."""
     return [*tokenizer.encode(f" {answer}"), special_id(tokenizer, END_OF_TEXT)]
 
 
