@@ -1,3 +1,1 @@
-"""What each word after `mini-gpt` does: one module a command, put together in
-`mini_gpt.cli`.
-"""
+"""What each word after `mini-gpt` does: one module a command, listed in `cli.COMMANDS`."""

@@ -1,4 +1,4 @@
-"""The command line: `mini-gpt train`, `sample`, `plot` and `info`.
+"""The command line: `mini-gpt train`, `sample`, `plot` and whatever `COMMANDS` lists.
 
 Bad input ends with exit status 2 and one line that says what to do, never with a
 traceback.
@@ -6,22 +6,58 @@ traceback.
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
+import json
+import operator
 import os
+import platform
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any, NamedTuple
 
+import torch
 import tyro
 
+import mini_gpt
+from mini_gpt.commands.help_texts import print_help
 from mini_gpt.commands.info import Info, run_info
 from mini_gpt.commands.plot import Plot, run_plot
+from mini_gpt.commands.sample import ESSENTIALS as SAMPLE_ESSENTIALS
 from mini_gpt.commands.sample import Sample, discard_output, run_sample
 from mini_gpt.commands.train import run_train
+from mini_gpt.commands.train_options import ESSENTIALS as TRAIN_ESSENTIALS
 from mini_gpt.commands.train_options import Train, default_train, name_newest_run
-from mini_gpt.support.console import substitute_unshown
+from mini_gpt.support.console import in_words, substitute_unshown
+from mini_gpt.support.files import printable
 from mini_gpt.support.signals import TrainingStopped
+
+
+class Command(NamedTuple):
+    """What a word after `mini-gpt` means.
+
+    Attributes:
+        options: A dataclass: its fields are the options, its docstring the help.
+        run: What is done with them.
+        essentials: The options that --help shows; --help-all shows all. None: all.
+    """
+
+    options: type[Any]
+    run: Callable[[Any], None]
+    essentials: tuple[str, ...] = ()
+
+
+# A new command is a line here, and a module beside this one.
+COMMANDS = {
+    "train": Command(Train, run_train, TRAIN_ESSENTIALS),
+    "sample": Command(Sample, run_sample, SAMPLE_ESSENTIALS),
+    "plot": Command(Plot, run_plot),
+    "info": Command(Info, run_info),
+}
+_ABOUT = "Train a small GPT, let it write, compare runs."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,38 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             it.
     """
     substitute_unshown()
-    arguments = sys.argv[1:] if arguments is None else arguments
+    words = list(sys.argv[1:] if arguments is None else arguments)
     _open_streams()
     try:
-        training = Train()
-        if arguments[:1] == ["train"]:
-            arguments = name_newest_run(arguments)
-            training = default_train(arguments)
-        commands = (
-            Annotated[Train, tyro.conf.subcommand("train", default=training)]
-            | Annotated[Sample, tyro.conf.subcommand("sample")]
-            | Annotated[Plot, tyro.conf.subcommand("plot")]
-            | Annotated[Info, tyro.conf.subcommand("info")]
-        )
-        command = tyro.cli(
-            commands,
-            prog="mini-gpt",
-            description="Train a small GPT, let it write, compare runs.",
-            args=arguments,
-        )
-        if isinstance(command, Train):
-            run_train(command)
-        elif isinstance(command, Plot):
-            run_plot(command)
-        elif isinstance(command, Info):
-            run_info(command)
-        else:
-            run_sample(command)
+        return _obey(words)
     except BrokenPipeError:  # who reads our output, for instance `head`, has enough
         discard_output()
         return 0
     except (ValueError, OSError, FloatingPointError) as fault:
-        _complain(f"mini-gpt: {' '.join(str(fault).split())}")
+        _complain(f"mini-gpt: {' '.join(in_words(fault).split())}")
         return 2
     except TrainingStopped as stop:
         if os.environ.get("RANK", "0") == "0":  # one process speaks for all
@@ -75,7 +88,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("\nmini-gpt: interrupted")
         return 130
+
+
+def _obey(words: list[str]) -> int:
+    """Do what the words say; returns the exit status.
+
+    Raises:
+        ValueError: if there is no such command, or what its options say makes no sense.
+        OSError, FloatingPointError, TrainingStopped: from the command.
+    """
+    first = words[0] if words else ""
+    if first in ("", "-h", "--help", "--help-all"):
+        print(overview(), file=sys.stdout if first else sys.stderr)
+        return 0 if first else 2
+    if first == "--version":
+        python = f"Python {platform.python_version()}"
+        print(f"mini-gpt {mini_gpt.__version__} (torch {torch.__version__}, {python})")
+        return 0
+    if first == "--completion":
+        shell = words[1] if words[1:] in (["bash"], ["zsh"], ["tcsh"]) else None
+        if shell is None:
+            raise ValueError("name a shell: mini-gpt --completion bash, zsh or tcsh")
+        _print_completion(shell)
+        return 0
+    if first not in COMMANDS:
+        close = difflib.get_close_matches(first, COMMANDS, n=1, cutoff=0.5)
+        meant = f"; did you mean mini-gpt {close[0]}?" if close else ""
+        listed = f"there is no command {printable(first)!r} ({', '.join(COMMANDS)})"
+        raise ValueError(listed + meant)
+    _call(first, COMMANDS[first], words[1:])
     return 0
+
+
+def _call(name: str, command: Command, words: list[str]) -> None:
+    """Do what a command's options say, or explain them."""
+    program, default = f"mini-gpt {name}", None
+    if command.options is Train:
+        if words and not words[0].startswith("-"):
+            text = json.dumps(words[0], ensure_ascii=False)
+            raise ValueError(
+                f"a text to learn from is named so: mini-gpt train --corpus {text}"
+            )
+        words = name_newest_run(words)
+        default = default_train(words)
+    if asked := {"-h", "--help", "--help-all"}.intersection(words):
+        every = "--help-all" in asked
+        print_help(command.options, program, default, command.essentials, all=every)
+        return
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    command.run(tyro.cli(command.options, prog=program, args=words, **given))
+
+
+def overview() -> str:
+    """What `mini-gpt --help` says."""
+    width = max(map(len, COMMANDS))
+    about = {name: inspect.getdoc(c.options) or "" for name, c in COMMANDS.items()}
+    first = {name: " ".join(a.split()).split(". ")[0] for name, a in about.items()}
+    return "\n".join(
+        [
+            "usage: mini-gpt COMMAND [OPTIONS]",
+            "",
+            _ABOUT,
+            "",
+            *(f"  {name:<{width}}  {words}" for name, words in first.items()),
+            "",
+            "  mini-gpt COMMAND --help        explains a command",
+            "  mini-gpt --version             says which one this is",
+            "  mini-gpt --completion SHELL    completes words in bash, zsh or tcsh",
+            "",
+            "To begin, with the model that comes with it:",
+            "",
+            '  mini-gpt sample --prompt "ROMEO."',
+        ]
+    )
+
+
+def _print_completion(shell: str) -> None:
+    """Print what a shell has to read to complete the words of this command."""
+    kinds = [
+        Annotated[command.options, tyro.conf.subcommand(name)]
+        for name, command in COMMANDS.items()
+    ]
+    union: Any = functools.reduce(operator.or_, kinds)
+    with suppress(SystemExit):  # tyro's way to end
+        tyro.cli(union, prog="mini-gpt", args=["--tyro-print-completion", shell])
 
 
 def _open_streams() -> None:

@@ -25,7 +25,7 @@ class Info:
     nothing.
     """
 
-    model: Annotated[str, tyro.conf.Positional]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")]
     """A preset, for instance gpt2-xl; the folder of a model, ours or Hugging Face's
     GPT-2; or shakespeare, the model that comes with the package.
     """

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from mini_gpt.support.console import in_words
 from mini_gpt.support.files import atomic_file, parse_json, read_text, shown_name
 from mini_gpt.support.run_folder import newest_run
 
@@ -21,7 +22,9 @@ _MARKERS = "osD^vPX*"
 class Plot:
     """Compare runs: draw their losses into one picture, and print how each came out."""
 
-    runs: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    runs: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="[RUN [RUN ...]]")
+    ] = ()
     """Folders that `mini-gpt train` wrote; the newest in runs where none is named."""
     out: Path = Path("losses.png")
     """The picture to write (PNG)."""
@@ -55,7 +58,9 @@ def _read_metrics(run: Path) -> list[dict[str, Any]]:
     try:
         text = read_text(path)
     except (OSError, ValueError) as fault:
-        raise ValueError(f"{run} is not a run of mini-gpt train ({fault})") from None
+        raise ValueError(
+            f"{run} is not a run of mini-gpt train ({in_words(fault)})"
+        ) from None
     *lines, rest = text.split("\n")
     # A process that is killed, or a full disk, can leave half a line at the end.
     lines += [rest] if _is_json(rest) else []

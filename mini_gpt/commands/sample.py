@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
+import json
 import os
 import sys
 from collections.abc import Iterable
@@ -18,20 +20,38 @@ from mini_gpt.model import GPT
 from mini_gpt.sampling import SampleConfig
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.files import read_text
-from mini_gpt.support.hub import SHIPPED_NAME
+from mini_gpt.support.hub import SHIPPED_NAME, SHORT_NAMES, on_hub
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.prompts import check_prompt, encode_prompt, start_tokens
-from mini_gpt.support.run_folder import newest_run
+from mini_gpt.support.run_folder import RUNS, newest_run
+
+# What `mini-gpt sample --help` shows; --help-all shows all.
+ESSENTIALS = (
+    "checkpoint",
+    "prompt",
+    "prompt_file",
+    "num",
+    "interactive",
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "seed",
+    "past_context",
+)
 
 
 @dataclass(frozen=True)
 class Sample:
     """Write text with a trained model."""
 
-    checkpoint: Annotated[str | None, tyro.conf.Positional] = None
+    checkpoint: Annotated[
+        str | None, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")
+    ] = None
     """Folder that `mini-gpt train` wrote: a run or its checkpoint. If not given, the
     newest run in runs; where there is none, or with "shakespeare", the model of
-    Shakespeare's works that comes with the package.
+    Shakespeare's works that comes with the package. Or a model of the Hugging Face hub,
+    for instance gpt2, which is fetched once.
     """
     prompt: str | None = None
     """Text to go on from; where none is given, the start of a text or of a line."""
@@ -79,11 +99,25 @@ def _checkpoint_folder(name: str | None) -> str | Path:
     if name == SHIPPED_NAME:
         return name
     if not folder.is_dir():
-        raise FileNotFoundError(
-            f"no checkpoint {name!r}; train one first with: mini-gpt train"
-        )
+        if on_hub(name):
+            return name
+        raise FileNotFoundError(f"there is no model {name!r}; {_suggestion(name)}")
     inner = [folder / "checkpoint", folder / "model"]  # of a run, of one of its states
     return next((path for path in inner if path.is_dir()), folder)
+
+
+def _suggestion(name: str) -> str:
+    """What may have been meant by the name of a model that is not there."""
+    known = [SHIPPED_NAME, *SHORT_NAMES, *map(str, RUNS.glob("*"))]
+    if close := difflib.get_close_matches(name, known, n=1, cutoff=0.75):
+        return f"did you mean mini-gpt sample {close[0]}?"
+    quoted = json.dumps(name, ensure_ascii=False)  # quotes that every shell knows
+    if Path(name).is_file():
+        return f"to go on from a file: mini-gpt sample --prompt-file {quoted}"
+    if os.sep in name:
+        return "train one first: mini-gpt train"
+    prompt = f"to go on from a text: mini-gpt sample --prompt {quoted}"
+    return f"{prompt}; to train a model: mini-gpt train"
 
 
 def _given_prompt(command: Sample) -> str | None:

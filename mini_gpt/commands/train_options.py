@@ -71,6 +71,23 @@ BPE_VOCAB_SIZE = 1024  # of a learned vocabulary, where none is given
 RUN_VERSION = "run_version"  # what settings.toml calls checkpoint.VERSION
 
 
+# What `mini-gpt train --help` shows; --help-all shows all.
+ESSENTIALS = (
+    "corpus",
+    "out",
+    "resume",
+    "initialize_from",
+    "tokenizer",
+    "vocab_size",
+    "context_length",
+    "layers",
+    "width",
+    "steps",
+    "batch_size",
+    "learning_rate",
+)
+
+
 @dataclass(frozen=True)
 class Train:
     """Train a GPT on a text, measure it, and let it write."""

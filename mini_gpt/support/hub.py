@@ -31,6 +31,8 @@ SHORT_NAMES = {
     "distilgpt2": "distilbert/distilgpt2",
 }
 
+_HUB_NAME = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
 # The trained model that comes with the package; `make pretrain` writes it.
 SHIPPED_NAME = "shakespeare"
 SHIPPED = Path(__file__).parent.parent / "pretrained" / SHIPPED_NAME
@@ -68,7 +70,7 @@ def local_folder(
     if folder.exists():
         return model_in(folder)
     name = SHORT_NAMES.get(name, name)
-    if Path(name).parent.exists() or not re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", name):
+    if Path(name).parent.exists() or not _HUB_NAME.fullmatch(name):
         raise ValueError(
             f"there is no folder {printable(name)}; a model on the hub has a name "
             "like openai-community/gpt2"
@@ -92,6 +94,14 @@ def local_folder(
             f"{name} is no folder here, and cannot be fetched from the Hugging Face "
             f"hub ({reason})"
         ) from fault
+
+
+def on_hub(name: str) -> bool:
+    """Whether this can be the name of a model on the hub, and not that of a folder."""
+    owner, slash, _ = name.partition("/")
+    if not slash:
+        return name in SHORT_NAMES
+    return _HUB_NAME.fullmatch(name) is not None and not Path(owner).exists()
 
 
 def model_in(folder: Path) -> Path:
