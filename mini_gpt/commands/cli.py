@@ -23,6 +23,9 @@ import torch
 import tyro
 
 import mini_gpt
+from mini_gpt.commands.chat import ESSENTIALS as CHAT_ESSENTIALS
+from mini_gpt.commands.chat import Chat, run_chat
+from mini_gpt.commands.finetune import Finetune, run_finetune
 from mini_gpt.commands.help_texts import print_help
 from mini_gpt.commands.info import Info, run_info
 from mini_gpt.commands.plot import Plot, run_plot
@@ -56,6 +59,8 @@ COMMANDS = {
     "sample": Command(Sample, run_sample, SAMPLE_ESSENTIALS),
     "plot": Command(Plot, run_plot),
     "info": Command(Info, run_info),
+    "finetune": Command(Finetune, run_finetune),
+    "chat": Command(Chat, run_chat, CHAT_ESSENTIALS),
 }
 _ABOUT = "Train a small GPT, let it write, compare runs."
 
