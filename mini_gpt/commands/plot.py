@@ -37,7 +37,7 @@ def run_plot(command: Plot) -> None:
         if (newest := newest_run()) is None:
             raise ValueError("there is no run in runs; name the folder of at least one")
         named = (newest,)
-    runs = {shown_name(run): _read_metrics(run) for run in named}
+    runs = {shown_name(run): read_metrics(run) for run in named}
     length = max(map(len, runs))
     print(f"{'run':<{length}}   steps  lowest validation loss  tokens/s")
     for name, entries in runs.items():
@@ -48,7 +48,7 @@ def run_plot(command: Plot) -> None:
     print(draw_runs(runs, command.out))
 
 
-def _read_metrics(run: Path) -> list[dict[str, Any]]:
+def read_metrics(run: Path) -> list[dict[str, Any]]:
     """The measurements of a run, in order; from its folder, or its `metrics.jsonl`.
 
     Raises:

@@ -5,9 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-import re
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,12 +13,21 @@ import torch
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.plot import draw_runs
-from mini_gpt.commands.sample import discard_output, write
+from mini_gpt.commands.sample import write
 from mini_gpt.commands.train_options import (
     BPE_VOCAB_SIZE,
     RUN_VERSION,
     Train,
     initial_model,
+)
+from mini_gpt.commands.train_report import (
+    add_sample,
+    indented,
+    measured_so_far,
+    never_fatal,
+    next_steps,
+    progress_line,
+    say,
 )
 from mini_gpt.diagnostics import count_parameters
 from mini_gpt.generation import generate_rows
@@ -33,7 +39,6 @@ from mini_gpt.support.corpus import corpus_name, load_documents
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.distributed import process_group, rank, world_size
 from mini_gpt.support.documents import DocumentSplit, encode_split, split_documents
-from mini_gpt.support.files import atomic_file, read_text
 from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.prompts import start_tokens
@@ -42,8 +47,6 @@ from mini_gpt.support.settings_file import read_settings
 from mini_gpt.support.state_file import VERSION
 from mini_gpt.support.text_bytes import count_text_bytes
 from mini_gpt.tokenizer import BPETokenizer
-
-_HEADING = re.compile(r"^--- step (\d+) ---$", re.MULTILINE)
 
 
 def run_train(command: Train) -> None:
@@ -80,7 +83,7 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     model, corpus = _prepared(split, command)
     tokenizer, start = corpus.tokenizer, start_tokens(corpus.tokenizer, documents[0])
     unit = "character" if command.tokenizer == "characters" else "token"
-    _say(
+    say(
         f"corpus {command.corpus}: {sum(map(len, documents)):,} characters, "
         f"{len(set().union(*documents))} distinct; "
         f"{len(corpus.training_tokens):,} {unit}s to train on, "
@@ -89,21 +92,27 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     if len(documents) > 1:
         others = f"{len(split.validation):,} to validate on"
         shared = ", one of them cut in two" if split.inside else ""
-        _say(f"documents: {len(split.training):,} to train on, {others}{shared}")
+        say(f"documents: {len(split.training):,} to train on, {others}{shared}")
     together = f", {world_size()} processes" if world_size() > 1 else ""
     parameters = f"{count_parameters(model):,} parameters"
-    _say(f"model: {parameters}, on {describe(device)}{together}")
+    say(f"model: {parameters}, on {describe(device)}{together}")
     if changes := _changes(before, settings):
-        _say(f"other settings from here on: {', '.join(changes)}")
+        say(f"other settings from here on: {', '.join(changes)}")
 
-    def sample(entry: dict[str, Any]) -> None:
-        every, step = command.sample_every, entry["step"]
+    def sample(step: int) -> None:
+        every = command.sample_every
         measured_before = (step - 1) // config.eval_every * config.eval_every
         if every and step // every > measured_before // every:
             longer = SampleConfig(max_new_tokens=200, past_context="slide")
             _, growing = generate_rows(model, tokenizer, [start], longer)
             words = "".join(part for _, part in growing)
             add_sample(out / "samples.txt", step, words)
+            if step < config.steps or not command.sample_tokens:  # else more follows
+                say(indented(words))
+
+    def tell(entry: dict[str, Any]) -> None:
+        say(progress_line(entry, measured_so_far(out, entry), config.steps))
+        never_fatal(lambda: sample(entry["step"]))
 
     result = train(
         model,
@@ -118,65 +127,35 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         settings=settings,
         checkpoint_every=command.checkpoint_every,
         keep_checkpoints=command.keep_checkpoints,
-        on_eval=lambda entry: _never_fatal(lambda: sample(entry)),
+        on_eval=tell,
     )
-    _say(
+    say(
         f"loss on the whole validation split: {result.validation_loss:.4f} nats per "
         f"{unit}, {result.bits_per_byte:.4f} bits per byte, after step "
         f"{result.best_step:,}"
     )
     last = result.history[-1]["step"]
     if result.best_step != last:
-        _say(
+        say(
             f"that is the best model, and the one that is kept; the last one has "
             f"{result.last_validation_loss:.4f} nats per {unit}, and is in "
             f"{out / 'checkpoints' / f'step-{last}' / 'model'}"
         )
     speed = f"{result.tokens_per_second:,.0f} tokens/s"
-    _say(f"trained for {result.seconds:.0f} s at {speed}")
+    say(f"trained for {result.seconds:.0f} s at {speed}")
     if (share := result.history[-1].get("model_flops_utilization")) is not None:
-        _say(f"that is {share:.0%} of what the device could compute at most")
+        say(f"that is {share:.0%} of what the device could compute at most")
     if result.skipped_steps:
         why = "loss or gradient were not finite"
-        _say(f"{result.skipped_steps} steps were skipped: {why}")
-    _say(f"checkpoint and metrics are in {out}")
+        say(f"{result.skipped_steps} steps were skipped: {why}")
+    say(f"checkpoint and metrics are in {out}")
     if rank() == 0:
-        _say(draw_runs({str(out): result.history}, out / "loss.png"))
+        say(draw_runs({str(out): result.history}, out / "loss.png"))
         if command.sample_tokens:
-            _say(f"\n{command.sample_tokens} {unit}s written by the model:\n")
+            say(f"\n{command.sample_tokens} {unit}s written by the model:\n")
             longer = SampleConfig(command.sample_tokens, past_context="slide")
-            _never_fatal(lambda: write(model, tokenizer, start, longer))
-
-
-def _say(words: str) -> None:
-    """Print, if there is still somebody to read; a run goes on without."""
-    if rank() == 0:
-        try:
-            print(words, flush=True)
-        except OSError:  # `head` has enough, the terminal is closed, the disk is full
-            discard_output()
-
-
-def _never_fatal(sample: Callable[[], None]) -> None:
-    """Write a sample; whatever goes wrong with it is a warning, and the run goes on."""
-    try:
-        sample()
-    except BrokenPipeError:
-        discard_output()
-    except Exception as fault:  # also what the device says: no memory, for instance
-        warnings.warn(f"a sample is left out: {fault}", RuntimeWarning, stacklevel=2)
-
-
-def add_sample(path: Path, step: int, words: str) -> None:
-    """Add what was written after a step; later samples, of a run before it went on
-    from an earlier step, are dropped.
-    """
-    text = read_text(path) if path.exists() else ""
-    later = (match for match in _HEADING.finditer(text) if int(match[1]) >= step)
-    kept = text[: match.start()] if (match := next(later, None)) else text
-    with atomic_file(path) as partial:
-        content = f"{kept}--- step {step} ---\n{words}\n\n"
-        partial.write_text(content, encoding="utf-8")
+            never_fatal(lambda: write(model, tokenizer, start, longer))
+        say(next_steps(out, config.steps))
 
 
 class _Corpus(NamedTuple):
@@ -283,5 +262,7 @@ def describe(device: torch.device) -> str:
     """The device in words: the card's name, or the number of threads on the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = f" ({torch.get_num_threads()} threads)" if device.type == "cpu" else ""
-    return f"{device.type}{threads}"
+    if device.type != "cpu":
+        return device.type
+    threads = torch.get_num_threads()
+    return f"cpu ({threads} thread{'s' * (threads > 1)})"

@@ -53,7 +53,7 @@ class TestTrain:
         final = metrics(out)[-1]
         assert f"{final['validation_loss']:.4f} nats per character" in captured.out
         assert f"{final['bits_per_byte']:.4f} bits per byte" in captured.out
-        written = captured.out.split("written by the model:\n\n")[1]
+        written = captured.out.split("written by the model:\n\n")[1].split("\nNext:")[0]
         assert len(written) == 31 + 1
         assert captured.err == ""  # no progress bar where there is no terminal
 
