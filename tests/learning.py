@@ -88,7 +88,9 @@ def assert_same(first: dict[str, Any], second: dict[str, Any]) -> None:
     assert one.keys() == other.keys()
     assert len(one) > 50
     for place, tensor in one.items():
-        assert torch.equal(tensor, other[place]), place
+        same = other[place]
+        apart = (tensor.double() - same.double()).abs().max() if tensor.numel() else 0
+        assert torch.equal(tensor, same), f"{place} differs by {apart}"
 
     def timeless(state: dict[str, Any]) -> Any:
         state = {name: value for name, value in state.items() if name not in ("seconds", "model")}

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,15 @@ def run_until(trainer: Trainer, step: int) -> None:
     for _ in trainer.steps(progress=False):
         if trainer.steps_done == step:
             break
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Runs are compared to the last bit, and some sums depend on how threads share them."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 # Stopping and going on
@@ -368,12 +377,7 @@ def test_twenty_kills_change_nothing(tmp_path: Path) -> None:
     assert int(kills) == 20
     assert len(set(json.loads(starts))) > 5, starts  # it went on from many places
     config = replace(RUN, steps=120, eval_every=10, accumulation_steps=2, order="epochs")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as in the killed processes: more would sum in another order
-    try:
-        whole = run(config, tmp_path / "whole", checkpoint_every=120)
-    finally:
-        torch.set_num_threads(threads)
+    whole = run(config, tmp_path / "whole", checkpoint_every=120)
     killed = newest_state(out)
     assert killed is not None
     assert_same(killed, whole)
