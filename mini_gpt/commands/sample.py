@@ -24,6 +24,7 @@ from mini_gpt.support.hub import SHIPPED_NAME, SHORT_NAMES, on_hub
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.prompts import check_prompt, encode_prompt, start_tokens
 from mini_gpt.support.run_folder import RUNS, newest_run
+from mini_gpt.support.threads import fitting_threads
 
 # What `mini-gpt sample --help` shows; --help-all shows all.
 ESSENTIALS = (
@@ -77,10 +78,11 @@ def run_sample(command: Sample) -> None:
     device = resolve_device(command.device)
     folder = _checkpoint_folder(command.checkpoint)
     model, tokenizer = from_pretrained(folder, device)
-    if command.interactive:
-        _answer_lines(model, tokenizer, command, sys.stdin)
-    else:
-        _write_several(model, tokenizer, prompt, command)
+    with fitting_threads(model, tokens=1):
+        if command.interactive:
+            _answer_lines(model, tokenizer, command, sys.stdin)
+        else:
+            _write_several(model, tokenizer, prompt, command)
 
 
 def _checkpoint_folder(name: str | None) -> str | Path:

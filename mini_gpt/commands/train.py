@@ -32,7 +32,7 @@ from mini_gpt.commands.train_report import (
 from mini_gpt.diagnostics import count_parameters
 from mini_gpt.generation import generate_rows
 from mini_gpt.model import GPT
-from mini_gpt.run import train
+from mini_gpt.run import TrainResult, train
 from mini_gpt.sampling import SampleConfig
 from mini_gpt.support.checkpoint import newest_tokenizer
 from mini_gpt.support.corpus import corpus_name, load_documents
@@ -46,6 +46,8 @@ from mini_gpt.support.run_folder import SETTINGS, check_run_folder, new_run_fold
 from mini_gpt.support.settings_file import read_settings
 from mini_gpt.support.state_file import VERSION
 from mini_gpt.support.text_bytes import count_text_bytes
+from mini_gpt.support.threads import fitting_threads
+from mini_gpt.support.validation import whole_number
 from mini_gpt.tokenizer import BPETokenizer
 
 
@@ -57,6 +59,8 @@ def run_train(command: Train) -> None:
         raise ValueError("--resume goes on in the run's own folder; leave --out out")
     if command.resume is not None and command.overwrite:
         raise ValueError("give only one of --resume and --overwrite")
+    if command.threads is not None:
+        whole_number("threads", command.threads, at_least=1)
     if command.out is None:
         command = dataclasses.replace(command, out=new_run_folder())
     device = resolve_device(command.training.device)
@@ -81,7 +85,6 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     torch.manual_seed(config.seed)
     split = split_documents(documents)
     model, corpus = _prepared(split, command)
-    tokenizer, start = corpus.tokenizer, start_tokens(corpus.tokenizer, documents[0])
     unit = "character" if command.tokenizer == "characters" else "token"
     say(
         f"corpus {command.corpus}: {sum(map(len, documents)):,} characters, "
@@ -93,11 +96,48 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         others = f"{len(split.validation):,} to validate on"
         shared = ", one of them cut in two" if split.inside else ""
         say(f"documents: {len(split.training):,} to train on, {others}{shared}")
-    together = f", {world_size()} processes" if world_size() > 1 else ""
-    parameters = f"{count_parameters(model):,} parameters"
-    say(f"model: {parameters}, on {describe(device)}{together}")
     if changes := _changes(before, settings):
         say(f"other settings from here on: {', '.join(changes)}")
+    start = start_tokens(corpus.tokenizer, documents[0])
+    threads = command.threads
+    if threads is None and device.type != "cpu":
+        threads = torch.get_num_threads()
+    rows = config.batch_size // config.accumulation_steps
+    with fitting_threads(model, rows * model.config.context_length, threads) as count:
+        # Kept, so that the run can go on to the last bit: see `fitting_threads`.
+        settings["threads"] = count
+        together = f", {world_size()} processes" if world_size() > 1 else ""
+        parameters = f"{count_parameters(model):,} parameters"
+        say(f"model: {parameters}, on {describe(device)}{together}")
+        result = _trained(command, model, corpus, start, settings)
+        _report(result, out, unit)
+        if rank() == 0:
+            if command.sample_tokens:
+                say(f"\n{command.sample_tokens} {unit}s written by the model:\n")
+                longer = SampleConfig(command.sample_tokens, past_context="slide")
+                never_fatal(lambda: write(model, corpus.tokenizer, start, longer))
+            say(next_steps(out, config.steps))
+
+
+class _Corpus(NamedTuple):
+    """A text as a run needs it: its tokenizer, both parts as ids, and a count."""
+
+    tokenizer: CharTokenizer | BPETokenizer
+    training_tokens: np.ndarray
+    validation_tokens: np.ndarray
+    validation_bytes: int  # in UTF-8, without the first token: it is not predicted
+
+
+def _trained(
+    command: Train,
+    model: GPT,
+    corpus: _Corpus,
+    start: list[int],
+    settings: dict[str, Any],
+) -> TrainResult:
+    """Train, and tell of each look; samples begin with the tokens of `start`."""
+    out, config, tokenizer = command.out, command.training, corpus.tokenizer
+    assert out is not None
 
     def sample(step: int) -> None:
         every = command.sample_every
@@ -114,7 +154,7 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         say(progress_line(entry, measured_so_far(out, entry), config.steps))
         never_fatal(lambda: sample(entry["step"]))
 
-    result = train(
+    return train(
         model,
         corpus.training_tokens,
         corpus.validation_tokens,
@@ -122,13 +162,17 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         config,
         validation_bytes=corpus.validation_bytes,
         out=out,
-        resume=resuming,
+        resume=command.resume is not None,
         overwrite=command.overwrite,
         settings=settings,
         checkpoint_every=command.checkpoint_every,
         keep_checkpoints=command.keep_checkpoints,
         on_eval=tell,
     )
+
+
+def _report(result: TrainResult, out: Path, unit: str) -> None:
+    """Say what came of a run, and draw its losses."""
     say(
         f"loss on the whole validation split: {result.validation_loss:.4f} nats per "
         f"{unit}, {result.bits_per_byte:.4f} bits per byte, after step "
@@ -151,20 +195,6 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     say(f"checkpoint and metrics are in {out}")
     if rank() == 0:
         say(draw_runs({str(out): result.history}, out / "loss.png"))
-        if command.sample_tokens:
-            say(f"\n{command.sample_tokens} {unit}s written by the model:\n")
-            longer = SampleConfig(command.sample_tokens, past_context="slide")
-            never_fatal(lambda: write(model, tokenizer, start, longer))
-        say(next_steps(out, config.steps))
-
-
-class _Corpus(NamedTuple):
-    """A text as a run needs it: its tokenizer, both parts as ids, and a count."""
-
-    tokenizer: CharTokenizer | BPETokenizer
-    training_tokens: np.ndarray
-    validation_tokens: np.ndarray
-    validation_bytes: int  # in UTF-8, without the first token: it is not predicted
 
 
 def _prepared(split: DocumentSplit, command: Train) -> tuple[GPT, _Corpus]:

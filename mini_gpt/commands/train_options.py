@@ -132,6 +132,10 @@ class Train:
     timeout: float = 600.0
     """Seconds after which a process of a parallel run gives up waiting for the others.
     """
+    threads: int | None = None
+    """Threads of the processor. If not said, as many as are fastest for this model with
+    what else is running, and the same number when the run goes on.
+    """
     model: tyro.conf.OmitArgPrefixes[Shape] = field(default=CPU_MODEL)
     """Shape of the model; with characters as tokens, --vocab-size follows from the
     corpus.
@@ -153,6 +157,8 @@ def default_train(arguments: Sequence[str]) -> Train:
         train = _with_shape_of(name, train)
     if (file := _value_of("--config", arguments)) is not None:
         train = _with_settings_of(Path(file), train)
+        if RUN_VERSION in read_settings(Path(file)):  # chosen there and then, not here
+            train = dataclasses.replace(train, threads=None)
     if (run := _value_of("--resume", arguments)) is not None:
         path = Path(run) / SETTINGS
         if not path.is_file():

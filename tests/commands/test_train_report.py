@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from mini_gpt.commands.cli import main
 from mini_gpt.commands.train_report import indented, next_steps, progress_line
-from training_command import SHORT, SMALL, metrics, quick_run, write_corpus
+from mini_gpt.trainer import Stepper
+from training_command import SHORT, SMALL, complaint, metrics, quick_run, write_corpus
 
 
 def entry(step: int, loss: float) -> dict[str, Any]:
@@ -105,3 +107,35 @@ def test_without_matplotlib_it_is_said_once_what_to_install(
     printed = capsys.readouterr()
     assert (printed.out + printed.err).count("pip install matplotlib") == 1
     assert not (out / "loss.png").exists()
+
+
+class TestThreads:
+    def test_a_run_keeps_the_number_it_began_with_and_gives_all_back(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A sum over more threads comes out otherwise in the last bit."""
+        before, used = torch.get_num_threads(), []
+        monkeypatch.setattr("mini_gpt.support.threads.choose_threads", lambda *_: 2)
+        real = Stepper.step
+
+        def step(stepper: Stepper) -> Any:
+            used.append(torch.get_num_threads())
+            return real(stepper)
+
+        monkeypatch.setattr(Stepper, "step", step)
+        run = quick_run(write_corpus(tmp_path), tmp_path / "run", "--sample-tokens", "0")
+        assert "on cpu (2 threads)" in capsys.readouterr().out
+        monkeypatch.setattr("mini_gpt.support.threads.choose_threads", lambda *_: 1)
+        resume = ["train", "--resume", str(run), "--steps", "9", "--sample-tokens", "0"]
+        assert main(resume) == 0
+        assert used == [2] * 9
+        other = ["--out", str(tmp_path / "other"), "--steps", "1"]
+        assert main(["train", "--config", str(run / "settings.toml"), *other]) == 0
+        assert used[9:] == [1]  # other runs take what fits there and then
+        assert torch.get_num_threads() == before
+
+    def test_fewer_than_one_are_refused(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        corpus = str(write_corpus(tmp_path))
+        assert "threads 0" in complaint(["train", "--corpus", corpus, "--threads", "0"], capsys)
