@@ -16,6 +16,11 @@ BENCHMARKS = (
     "batching",
     "attention",
     "gpu",
+    "threads",
+    "overfitting",
+    "health",
+    "finetuning",
+    "reinforcement",
 )
 
 

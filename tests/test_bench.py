@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from chapters import chapter
 from torch import nn
 
@@ -17,8 +18,18 @@ sys.path.insert(0, str(ROOT))  # bench/ is no part of the installed package
 
 from bench import __main__ as command  # noqa: E402
 from bench import attention as attention_bench  # noqa: E402
-from bench import batching, generation, gpu, harness, time_to_loss, training_step  # noqa: E402
+from bench import (  # noqa: E402  # noqa: E402
+    batching,
+    generation,
+    gpu,
+    harness,
+    health,
+    overfitting,
+    time_to_loss,
+    training_step,
+)
 from bench import tokenizer as tokenizer_bench  # noqa: E402
+from mini_gpt.characters import CharTokenizer  # noqa: E402
 from mini_gpt.config import GPTConfig  # noqa: E402
 from mini_gpt.diagnostics import count_parameters  # noqa: E402
 from mini_gpt.model import GPT  # noqa: E402
@@ -418,6 +429,22 @@ def test_the_chapter_shows_the_table_of_attention() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_threads_are_measured_with_a_busy_program_beside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = torch.get_num_threads()
+    words = ["threads", "--quick", "--threads", "1", "--out", str(tmp_path)]
+    try:
+        assert command.main(words) == 0
+    finally:
+        torch.set_num_threads(before)
+    results = json.loads((tmp_path / "threads.json").read_text(encoding="utf-8"))["results"]
+    assert [(each["busy"], each["chosen"]) for each in results] == [(0, 1)] * 3 + [(1, 1)] * 3
+    assert all(set(each["ms"]) == {"1"} for each in results)
+    assert "busy programs" in (tmp_path / "threads.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("part", [part for part in gpu.PARTS if part != "tests"])
 def test_each_part_for_a_card_runs_alone_at_tiny_size(part: str, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.txt"
@@ -491,3 +518,60 @@ def test_without_a_card_the_real_sizes_are_refused(
     assert command.main(["gpu", "--out", str(tmp_path)]) == 2
     assert "there is no CUDA card here" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_overfitting_runs_and_joins_the_results_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["overfitting", "--quick", "--out", str(tmp_path), "--only"]
+    assert command.main([*words, "as it was", "make demo"]) == 0
+    assert command.main([*words, "dropout 0.2"]) == 0
+    record = json.loads((tmp_path / "overfitting.json").read_text(encoding="utf-8"))
+    assert list(record["runs"]) == ["as it was", "dropout 0.2", "make demo"]  # in their own order
+    for runs in record["runs"].values():
+        assert [run["seed"] for run in runs] == [1]
+        assert len(runs[0]["training"]) == len(runs[0]["validation"]) == 2
+        assert runs[0]["by_heart"]["lines"] == runs[0]["unseen"]["lines"] == 20
+    assert set(record["runs"]["make demo"][0]) - set(record["runs"]["as it was"][0]) == {"sample"}
+    assert "| dropout 0.2 |" in (tmp_path / "overfitting.md").read_text(encoding="utf-8")
+    capsys.readouterr()
+
+
+class Reciter(GPT):
+    """Says the next letter of the alphabet, after any letter."""
+
+    def __init__(self) -> None:
+        super().__init__(GPTConfig(27, context_length=24, layers=1, heads=1, width=2))
+
+    def forward(self, ids: Any, *_: Any, **options: Any) -> Any:
+        return nn.functional.one_hot((ids[:, -1:] + 1) % 27, 27).float()
+
+
+def test_what_is_known_by_heart_is_counted_to_the_letter() -> None:
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    tokenizer = CharTokenizer.train(letters + "\n")
+    id_of = {letter: tokenizer.encode(letter)[0] for letter in letters}
+    assert [id_of[letter] for letter in letters] == list(range(1, 27)), "the line break is 0"
+    lines = [letters[:17] + "z" * 5, letters[:20], letters]
+    # Of the first, one letter after the sixteen given is right; of the second all four, but not
+    # its end; the third is longer than the context of 24, and right as far as that goes.
+    found = overfitting.by_heart(Reciter(), tokenizer, lines)
+    assert found == {"lines": 3, "whole": [2], "mean": 4.33, "longest": [2, 8]}
+
+
+@pytest.mark.slow
+def test_health_asks_each_preset_and_joins_the_results_there_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["health", "--quick", "--out", str(tmp_path), "--only"]
+    assert command.main([*words, "shakespeare-small"]) == 0
+    assert command.main([*words, "gpt2", "gpt2-xl"]) == 0
+    record = json.loads((tmp_path / "health.json").read_text(encoding="utf-8"))
+    assert list(record["presets"]) == ["gpt2", "gpt2-xl", "shakespeare-small"]
+    assert all(found["faults"] == {} for found in record["presets"].values())
+    assert health.shape_of("gpt2-xl") == GPTConfig(layers=9, heads=5, width=320)
+    assert health.shape_of("gpt2") == GPTConfig.preset("gpt2")
+    monkeypatch.setattr(health, "check_model", lambda model: {"one batch": "no"})
+    assert command.main([*words, "gpt2"]) == 1
+    assert "| gpt2 " in capsys.readouterr().out
