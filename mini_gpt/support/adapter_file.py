@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from mini_gpt.finetuning import LoRALinear, add_lora
+from mini_gpt.finetuning import add_lora
 from mini_gpt.model import GPT
 from mini_gpt.support.files import atomic_file, parse_json, printable
 from mini_gpt.support.resizing import resize_vocab
@@ -54,11 +54,11 @@ def save_adapter(
             "an adapter cannot hold that: merge_lora, then save_pretrained"
         )
     _check_finite("the model", tensors)
-    layers = [part for part in model.modules() if isinstance(part, LoRALinear)]
+    first: Any = next(part for part in model.modules() if _is_lora(part))
     content = {
         "version": VERSION,
-        "rank": layers[0].rank,
-        "alpha": layers[0].scale * layers[0].rank,
+        "rank": first.rank,
+        "alpha": first.scale * first.rank,
         "targets": sorted({name.split(".")[-2] for name in maps}),
         "base": base_name,
         "base_sha256": digest(base),
@@ -126,12 +126,17 @@ def digest(model: GPT) -> str:
     return found.hexdigest()
 
 
+def _is_lora(part: nn.Module) -> bool:
+    """Whether it is a `LoRALinear`, by what it has: the chapter makes its own class."""
+    return all(hasattr(part, name) for name in ("base", "down", "up", "scale"))
+
+
 def _maps(model: GPT) -> dict[str, Tensor]:
     """The low-rank maps of a model by name."""
     return {
         f"{name}.{kind}": getattr(part, kind)
         for name, part in model.named_modules()
-        if isinstance(part, LoRALinear)
+        if _is_lora(part)
         for kind in ("down", "up")
     }
 

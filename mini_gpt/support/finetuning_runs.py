@@ -1,0 +1,245 @@
+"""The experiments of the chapter on fine-tuning, and what longer runs of them found.
+
+`stored/finetuning.json` is what `python -m bench finetuning` writes, on one thread.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+from mini_gpt.finetuning import (
+    Classifier,
+    add_lora,
+    class_loss,
+    finetune,
+    text_batch,
+)
+from mini_gpt.model import GPT
+from mini_gpt.optimizer import OptimizerConfig
+from mini_gpt.support.instructions import (
+    Exchange,
+    common_words,
+    first_lines,
+    make_exchanges,
+)
+from mini_gpt.tokenizer import BPETokenizer
+
+TAUGHT = ("repeat", "reverse", "count", "speak")
+RATES = {"full": 1e-3, "lora": 3e-3}
+STEPS, BATCH_SIZE, CLASS_STEPS = 200, 16, 60
+_STORED = Path(__file__).with_name("stored") / "finetuning.json"
+Labeled = tuple[str, int]  # a text and the number of its class
+
+
+def stored() -> dict[str, Any]:
+    """What the longer runs found, by part: "ranks", "classes", "obey"."""
+    record: dict[str, Any] = json.loads(_STORED.read_text(encoding="utf-8"))
+    return record
+
+
+def by_rank(
+    records: Sequence[dict[str, Any]], name: str, ranks: Sequence[int | None]
+) -> Float[Tensor, "seeds ranks"]:
+    """A number that was measured, for each seed and rank: 0 means all weights, None
+    before the training.
+    """
+    seeds = sorted({one["seed"] for one in records})
+    found = {(one["seed"], one["rank"]): one.get(name) for one in records}
+    return torch.tensor([[found[seed, rank] for rank in ranks] for seed in seeds])
+
+
+def mean_exact(
+    records: Sequence[dict[str, Any]], ranks: Sequence[int]
+) -> Float[Tensor, "seeds ranks"]:
+    """The share of right answers, the mean over the kinds, for each seed and rank."""
+    means = [
+        {**one, "mean": sum(one["exact"].values()) / len(one["exact"])}
+        for one in records
+        if "exact" in one
+    ]
+    return by_rank(means, "mean", ranks)
+
+
+def accuracies(
+    records: Sequence[dict[str, Any]], ways: Sequence[str]
+) -> dict[str, Float[Tensor, "seeds ways"]]:
+    """How many texts each way gets right, for each task and seed."""
+    rows: dict[str, list[list[float]]] = {}
+    for one in sorted(records, key=lambda one: one["seed"]):
+        found = [one["accuracy"][way] for way in ways]
+        rows.setdefault(one["task"], []).append(found)
+    return {task: torch.tensor(some) for task, some in rows.items()}
+
+
+def exchanges(
+    text: str, tokenizer: BPETokenizer, kinds: Sequence[str], seed: int
+) -> tuple[list[Exchange], list[Exchange]]:
+    """Commands to learn from, and 30 of each kind to test on, none of them in both.
+
+    Whoever is spoken for in the test is never spoken for in training.
+    """
+    words = common_words(text, tokenizer, 100)
+    lines = {name: x for name, x in first_lines(text).items() if len(x) >= 20}
+    names = sorted(lines)
+    tested = {name: lines[name] for name in names[::5]}
+    spoken = {name: lines[name] for name in names if name not in tested}
+    count = 30 * len(kinds)
+    test = make_exchanges(kinds, words, count, 2 * seed + 1, lines=tested)
+    avoid = {one.command for one in test}
+    training = make_exchanges(kinds, words, 4000, 2 * seed, avoid=avoid, lines=spoken)
+    return training, test
+
+
+def stretches(text: str, length: int = 10) -> list[str]:
+    """A text cut into parts of so many words, in small letters, without signs."""
+    words = re.findall(r"[a-z']+", re.sub(r"\[[^\]]*\]", " ", text).lower())
+    ends = range(length, len(words) + 1, length)
+    return [" " + " ".join(words[end - length : end]) for end in ends]
+
+
+def speeches(text: str, name: str) -> list[str]:
+    """What somebody says in a play, cut into parts of ten words."""
+    found = re.findall(rf"(?<=\n){name}\.\n((?:.+\n)+)", text)
+    return [part for speech in found for part in stretches(speech)]
+
+
+def tasks(unseen: str) -> dict[str, list[Labeled]]:
+    """Texts with two classes: who speaks, and whether words are in their order."""
+    draw = random.Random(0)
+    speakers = [(x, 0) for x in speeches(unseen, "THERSITES")]
+    speakers += [(x, 1) for x in speeches(unseen, "ULYSSES")]
+    lines = draw.sample(stretches(re.sub(r"(?m)^[A-Z ]+\.$", "", unseen)), 700)
+    ordered = [(x, 0) for x in lines[:350]]
+    for line in lines[350:]:
+        words = line.split()
+        mixed = draw.sample(words, len(words))
+        ordered.append((" " + " ".join(mixed), 1))
+    return {"who speaks": speakers, "in order": ordered}
+
+
+def split_task(
+    made: Sequence[Labeled], seed: int, training: int = 256, test: int = 160
+) -> tuple[list[Labeled], list[Labeled]]:
+    """So many texts to learn from and others to test on, drawn from a seed."""
+    mixed = random.Random(seed).sample(made, len(made))
+    return mixed[:training], mixed[training : training + test]
+
+
+def word_counts(
+    texts: Sequence[str], words: Sequence[str]
+) -> Float[Tensor, "texts words"]:
+    """How often each of some words stands in each text."""
+    places = {word: place for place, word in enumerate(words)}
+    counts = torch.zeros(len(texts), len(words))
+    for row, text in enumerate(texts):
+        for word in text.split():
+            if word in places:
+                counts[row, places[word]] += 1
+    return counts
+
+
+def logistic_regression(
+    features: Float[Tensor, "texts features"],
+    labels: Int[Tensor, " texts"],
+    decay: float = 0.01,
+) -> tuple[Float[Tensor, " features"], Float[Tensor, ""]]:
+    """The weights and the bias for two classes, to the end, by L-BFGS.
+
+    Lowers the mean cross-entropy plus `decay` times the squared length of the weights.
+    """
+    weight = torch.zeros(features.shape[1], requires_grad=True)
+    bias = torch.zeros((), requires_grad=True)
+    optimizer = torch.optim.LBFGS(
+        [weight, bias], max_iter=200, line_search_fn="strong_wolfe"
+    )
+
+    def lowered() -> Tensor:
+        optimizer.zero_grad()
+        scores = features @ weight + bias
+        loss = F.binary_cross_entropy_with_logits(scores, labels.float())
+        loss = loss + decay * weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(lowered)
+    return weight.detach(), bias.detach()
+
+
+def bag_of_words(training: Sequence[Labeled], test: Sequence[Labeled]) -> float:
+    """How many of the test's texts logistic regression on word counts gets right."""
+    words = sorted({word for text, _ in training for word in text.split()})
+    texts, labels = zip(*training, strict=True)
+    fitted = logistic_regression(word_counts(texts, words), torch.tensor(labels))
+    texts, labels = zip(*test, strict=True)
+    scores = word_counts(texts, words) @ fitted[0] + fitted[1]
+    return float(((scores > 0).long() == torch.tensor(labels)).float().mean())
+
+
+def classify(
+    model: GPT,
+    tokenizer: BPETokenizer,
+    training: Sequence[Labeled],
+    test: Sequence[Labeled],
+    config: OptimizerConfig,
+    seed: int,
+) -> float:
+    """Train a head, and what is not frozen below it; the share that is right then."""
+    torch.manual_seed(seed)
+    classifier = Classifier(model, 2)
+    texts, labels = zip(*training, strict=True)
+    ids, lengths = text_batch(tokenizer, texts)
+    marks, draw = torch.tensor(labels), random.Random(seed)
+
+    def batches() -> Any:
+        for _ in itertools.count():
+            rows = torch.tensor(draw.sample(range(len(ids)), min(32, len(ids))))
+            yield ids[rows], lengths[rows], marks[rows]
+
+    finetune(classifier, batches(), config, class_loss)
+    texts, labels = zip(*test, strict=True)
+    with torch.no_grad():
+        found = classifier.eval()(*text_batch(tokenizer, texts)).argmax(1)
+    return float((found == torch.tensor(labels)).float().mean())
+
+
+def compare(
+    base: GPT,
+    tokenizer: BPETokenizer,
+    training: Sequence[Labeled],
+    test: Sequence[Labeled],
+    seed: int,
+    steps: int = CLASS_STEPS,
+) -> dict[str, float]:
+    """A task in five ways; the twin has the shape of the model and random weights."""
+    rates = {"head": 3e-2, "full": 3e-4, "lora": 3e-3}
+    found = {"bag of words": bag_of_words(training, test)}
+    for name in ("head", "lora", "full", "head, twin", "full, twin"):
+        kind = name.partition(",")[0]
+        torch.manual_seed(seed)
+        model = GPT(base.config) if "twin" in name else copy.deepcopy(base)
+        if kind == "head":
+            model.requires_grad_(False)
+        elif kind == "lora":
+            add_lora(model, 8)
+        config = OptimizerConfig(
+            steps=steps,
+            learning_rate=rates[kind],
+            min_lr=0.0,
+            warmup_steps=min(10, steps // 2),
+            weight_decay=0.0,
+        )
+        work = tokenizer, training, test, config, seed
+        found[name] = classify(model, *work)
+    return found
