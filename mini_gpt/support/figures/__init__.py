@@ -13,7 +13,6 @@ from mini_gpt.support.figures.charts import (
     side_by_side,
 )
 from mini_gpt.support.figures.curves import (
-    curve,
     curves,
     lines,
     seed_curves,
@@ -21,6 +20,7 @@ from mini_gpt.support.figures.curves import (
     valley,
 )
 from mini_gpt.support.figures.grids import count_table, found, heatmap, heatmaps
+from mini_gpt.support.figures.roofs import roofline
 from mini_gpt.support.figures.style import (
     BLACK,
     BLUE,
@@ -50,7 +50,6 @@ __all__ = [
     "bar_groups",
     "bars",
     "count_table",
-    "curve",
     "curves",
     "found",
     "heatmap",
@@ -58,6 +57,7 @@ __all__ = [
     "histograms",
     "horizontal_bars",
     "lines",
+    "roofline",
     "seed_curves",
     "seed_dots",
     "shares",
