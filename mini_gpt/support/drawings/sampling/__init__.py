@@ -1,6 +1,6 @@
 """Drawings of the chapter on choosing a token."""
 
-from mini_gpt.support.drawings.sampling.continuations import texts, tree
+from mini_gpt.support.drawings.sampling.continuations import texts
 from mini_gpt.support.drawings.sampling.drawing_lots import ahead, loop, thrown
 from mini_gpt.support.drawings.sampling.rules import (
     before_and_after,
@@ -20,5 +20,4 @@ __all__ = [
     "texts",
     "thrown",
     "ties",
-    "tree",
 ]
