@@ -1,5 +1,28 @@
 """A GPT-2-style language model, built from scratch by the book that explains it.
 
+A model that has read Shakespeare comes with the package, and writes at once:
+
+    from mini_gpt import from_pretrained, generate
+
+    model, tokenizer = from_pretrained("shakespeare")
+    print(generate(model, tokenizer, ["ROMEO."])[0].text)
+
+To make one of your own, a text becomes ids, a `GPTConfig` a model, and `train` improves
+it. The whole of it, in the order in which it is used:
+
+Texts       load_corpus, load_documents, train_val_split, BatchLoader
+Tokenizers  CharTokenizer, BPETokenizer, load_tokenizer, save_tokenizer
+The model   GPT, GPTConfig, count_parameters, resize_vocab, crop_context
+Training    train, TrainConfig, TrainResult
+Measuring   evaluate, bits_per_byte
+Writing     generate, generate_stream, SampleConfig, Generation,
+            speculative_generate, SpeculativeGeneration
+Keeping     from_pretrained, save_pretrained, from_huggingface, to_huggingface
+
+`help(mini_gpt.generate)` explains one of them. Each chapter of the book has a module of
+its name with more, for instance `mini_gpt.attention`. In a shell there is the command:
+`mini-gpt --help`.
+
 >>> from mini_gpt import GPT, GPTConfig
 >>> config = GPTConfig(vocab_size=84, context_length=64, layers=2, heads=2, width=32)
 >>> model = GPT(config)

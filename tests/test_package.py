@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,39 @@ def test_import_leaves_out_what_only_some_need(module: str, import_report: dict[
 def test_public_name_is_there_and_explained(name: str) -> None:
     thing = getattr(mini_gpt, name)
     assert inspect.getdoc(thing), f"mini_gpt.{name} has no docstring"
+
+
+def test_help_reads_like_a_page() -> None:
+    """What the package offers, by use, all of it, and no line that a terminal breaks."""
+    page = mini_gpt.__doc__ or ""
+    rows = re.findall(r"^(?:[A-Z][a-z ]+|) {2,}((?:\w+, )*\w+),?$", page, re.MULTILINE)
+    assert sorted(name for row in rows for name in row.split(", ")) == sorted(mini_gpt.__all__)
+    assert max(map(len, page.splitlines())) <= 88
+    assert "mini-gpt --help" in page
+    example = textwrap.dedent(page.split("at once:\n\n")[1].split("\n\nTo make")[0])
+    assert "from_pretrained" in example
+    compile(example, "help(mini_gpt)", "exec")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["train", "--help"], ["info", "gpt2"]]
+)
+def test_commands_that_compute_nothing_load_nothing_heavy(words: list[str]) -> None:
+    """So that they take little more than torch's own import; bench/import_time.py has times."""
+    code = "import sys; from mini_gpt.commands.cli import main; status = main(sys.argv[1:]); "
+    code += "print(*sys.modules, file=sys.stderr); sys.exit(status)"
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.split())
+    heavy = "IPython huggingface_hub matplotlib scipy tiktoken transformers torch.utils.tensorboard"
+    assert "torch" in loaded
+    assert loaded.isdisjoint(heavy.split())
+    # torch brings these itself, or not: then we do not either.
+    brought = "import sys, torch; print(*sys.modules)"
+    alone = subprocess.check_output([sys.executable, "-c", brought], text=True).split()
+    later = {"torch._dynamo", "torch._inductor", "torch.distributed.fsdp", "torch.onnx"}
+    assert loaded & later <= set(alone)
 
 
 # ---- public names -------------------------------------------------------------------------------
