@@ -104,6 +104,17 @@ class TestDrawing:
     def test_wide_letters_are_measured_wider(self) -> None:
         assert text_width("你好", 10) > 1.5 * text_width("no", 10)
 
+    def test_names_faces_for_scripts_that_the_usual_ones_may_lack(self) -> None:
+        sheet = Drawing("the word for cat in three scripts")
+        for row, word in enumerate(("cat", "बिल्ली", "แมว", "猫")):
+            sheet.text((50, 20 * row), word)
+        usual, hindi, thai, chinese = re.findall('font-family="([^"]*)"', str(sheet.finish()))
+        assert usual == "system-ui, sans-serif"
+        assert hindi.startswith("'Noto Sans Devanagari', ")
+        assert thai.startswith("'Noto Sans Thai', ")
+        assert chinese.startswith("'Noto Sans CJK SC', ")
+        assert all(faces.endswith(usual) for faces in (hindi, thai, chinese))
+
     def test_words_can_be_read_on_every_ground(self) -> None:
         """WCAG's contrast of at least 4.5 between ink and grounds, and lines and the paper."""
 

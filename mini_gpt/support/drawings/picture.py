@@ -28,6 +28,14 @@ LINES = {
     "yellow": "#6b6500",
 }
 
+# Faces that have the letters of scripts which a reader's usual face may lack, by the
+# first and the last code point of the script: on Linux, macOS and Windows.
+_SCRIPTS = {
+    (0x0900, 0x097F): "'Noto Sans Devanagari', 'Kohinoor Devanagari', 'Nirmala UI'",
+    (0x0E00, 0x0E7F): "'Noto Sans Thai', Thonburi, 'Leelawadee UI'",
+    (0x2E80, 0x9FFF): "'Noto Sans CJK SC', 'PingFang SC', 'Microsoft YaHei'",
+}
+
 Units = int | float  # lengths on the sheet
 Point = tuple[Units, Units]
 
@@ -65,6 +73,17 @@ def text_width(text: str, size: Units, *, mono: bool = False) -> float:
     """About how wide a text stands, in units; wide letters such as 你 count double."""
     wide = sum(ord(letter) >= 0x2E80 for letter in text)
     return size * ((0.61 if mono else 0.56) * (len(text) - wide) + 1.05 * wide)
+
+
+def typeface(text: str, *, mono: bool = False) -> str:
+    """The faces for a text, the first choice first; some scripts have their own."""
+    usual = "ui-monospace, monospace" if mono else "system-ui, sans-serif"
+    named = [
+        faces
+        for (first, last), faces in _SCRIPTS.items()
+        if any(first <= ord(letter) <= last for letter in text)
+    ]
+    return ", ".join([*named, usual])
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from mini_gpt.support.drawings.picture import (
     Point,
     Units,
     text_width,
+    typeface,
 )
 from mini_gpt.support.figures import PAPER
 
@@ -81,7 +82,7 @@ class Sheet:
         wide = text_width(text, size, mono=mono)
         left = x - wide * {"start": 0, "middle": 0.5, "end": 1}[anchor]
         self._cover((left, y - size * 0.6), (left + wide, y + size * 0.6))
-        face = "ui-monospace, monospace" if mono else "system-ui, sans-serif"
+        face = typeface(text, mono=mono)
         weight = ' font-weight="700"' if bold else ""
         self._shapes.append(
             f'<text class="ink-{color}" x="{x:g}" y="{y + size * 0.35:g}" '

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Shaped
@@ -46,44 +47,12 @@ def seed_dots(
     axes.set_xticks(range(len(columns)), columns)
 
 
-def curve(x: Sequence[float], y: Sequence[float], *, xlabel: str, ylabel: str) -> None:
-    """Show one curve through points that are marked."""
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 2.8))
-    axes.plot(x, y, "o-", color=BLUE, markersize=4)
-    axes.set(xlabel=xlabel, ylabel=ylabel)
-    figure.tight_layout()
-    plt.show()
-
-
-def curves(x: Sequence[float], lines: dict[str, Sequence[float]], **axes: Any) -> None:
-    """Draw lines over one x, each with its own marker and a legend.
-
-    Args:
-        x: Where the points stand.
-        lines: Heights of the points, by the name of the line.
-        **axes: Passed on to `Axes.set`; `xticks` without minor ticks.
-    """
-    import matplotlib.pyplot as plt
-
-    _, panel = plt.subplots(figsize=(5.4, 2.7), layout="constrained")
-    for (name, y), marker in zip(lines.items(), MARKERS, strict=False):
-        panel.plot(x, y, marker=marker, label=name)
-    ticks = axes.pop("xticks", None)
-    panel.set(**axes)
-    if ticks is not None:
-        panel.minorticks_off()
-        panel.set_xticks(ticks, [str(tick) for tick in ticks])
-    panel.legend()
-
-
 def lines(
     series: dict[str, Any],
     x: Any = None,
     *,
     size: tuple[float, float] = (5.6, 2.8),
-    marker: str | None = None,
+    marker: str = "",
     **settings: Any,
 ) -> Axes:
     """Draw a line for each series on new axes, with a legend if there are several.
@@ -92,19 +61,30 @@ def lines(
         series: Numbers by the name in the legend.
         x: Where they stand; by default 0, 1, 2 and so on.
         size: Width and height of the figure in inches.
-        marker: matplotlib's sign for each point; None draws none.
+        marker: matplotlib's sign for the points, or several, for one line after the
+            other; by default none.
         **settings: Passed on to `Axes.set`, for instance `xlabel` and `ylim`.
     """
     import matplotlib.pyplot as plt
 
     _, axes = plt.subplots(figsize=size, layout="constrained")
-    for name, values in series.items():
+    signs = cycle(marker or [None])
+    for (name, values), sign in zip(series.items(), signs, strict=False):
         places = range(len(values)) if x is None else x
-        axes.plot(places, values, label=name, marker=marker)
+        axes.plot(places, values, label=name, marker=sign)
     axes.set(**settings)
     if len(series) > 1:
         axes.legend()
     return axes
+
+
+def curves(x: Sequence[float], series: dict[str, Any], **settings: Any) -> None:
+    """Draw lines through marked points over one x; `xticks` without minor ones."""
+    ticks = settings.pop("xticks", None)
+    axes = lines(series, x, size=(5.4, 2.7), marker=MARKERS, **settings)
+    if ticks is not None:
+        axes.minorticks_off()
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
 
 
 def valley(paths: dict[str, Tensor]) -> None:
