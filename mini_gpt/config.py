@@ -18,7 +18,8 @@ def _check(config: "GPTConfig") -> None:
     check_types(config)
     sizes = "vocab_size context_length layers heads width hidden_width"
     check_range(config, f"{sizes} pad_vocab_to_multiple key_value_heads", at_least=1)
-    check_range(config, "dropout", at_least=0, below=1)
+    dropouts = "dropout embedding_dropout attention_dropout"
+    check_range(config, dropouts, at_least=0, below=1)
     check_range(config, "norm_epsilon", above=0, below=1)
     if config.width % config.heads:
         raise ValueError(
@@ -70,11 +71,16 @@ class GPTConfig:
             cache of generation smaller (Ainslie et al. 2023). None means `heads`.
         activation: "gelu_tanh", the form of GELU that GPT-2 has, or the exact "gelu".
         norm_epsilon: What a normalization adds to the variance or the mean square.
+        embedding_dropout: Dropout of the sum of embedding and position; None means
+            `dropout`.
+        attention_dropout: Dropout of the weights of attention; None means `dropout`.
 
     Raises:
         TypeError: if a field is of another kind.
         ValueError: if a field is out of its range, or two do not fit each other.
     """
+
+    # Long because each choice of the whole package is declared here.
 
     vocab_size: int = 50_257
     context_length: int = 1024
@@ -90,6 +96,8 @@ class GPTConfig:
     key_value_heads: int | None = None
     activation: Activation = "gelu_tanh"
     norm_epsilon: float = 1e-5
+    embedding_dropout: float | None = None
+    attention_dropout: float | None = None
 
     def __post_init__(self) -> None:
         _check(self)

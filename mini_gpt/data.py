@@ -184,7 +184,7 @@ def evaluation_batches(
     Raises:
         ValueError: if there are fewer than two tokens, or a size is below 1.
     """
-    check_evaluation(len(tokens), batch_size, context_length)
+    check_evaluation(tokens, batch_size, context_length)
     targets = len(tokens) - 1
     full = targets // context_length  # windows of full length
     ends = [  # where the batches of full windows end

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .data import evaluation_batches
+from .support.data_checks import check_known
 from .support.device import autocast
 from .support.distributed import all_reduce_sum, rank, world_size
 from .support.documents import within_documents
@@ -241,6 +242,7 @@ def evaluate(
     Raises:
         ValueError: if the split has fewer than two tokens.
     """
+    check_known(model, tokens)
     place = next(model.parameters()).device if device is None else torch.device(device)
     total = torch.zeros((), dtype=torch.float64)  # what a process without a batch has
     batches = evaluation_batches(

@@ -69,7 +69,8 @@ class GPT(nn.Module):
         self.config = config
         self.token_embedding = TokenEmbedding(config)
         self.positions = make_positions(config)  # None where attention has them inside
-        self.dropout = nn.Dropout(config.dropout)
+        rate = config.embedding_dropout
+        self.dropout = nn.Dropout(config.dropout if rate is None else rate)
         self.decoder = Decoder(config)
         self.initialize()
 

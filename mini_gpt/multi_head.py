@@ -48,13 +48,17 @@ class MultiHeadAttention(nn.Module):
     sees every position; one linear map mixes what they found.
     """
 
+    # Long because the way from the stream to the heads and back is one.
+
     def __init__(self, config: GPTConfig) -> None:
         super().__init__()
         self.heads, self.kv_heads = config.heads, config.kv_heads
         projected = (self.heads + 2 * self.kv_heads) * config.head_width
         self.query_key_value = nn.Linear(config.width, projected, bias=config.bias)
         self.output = nn.Linear(config.width, config.width, bias=config.bias)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = nn.Dropout(config.dropout)  # of what is written
+        rate = config.attention_dropout
+        self.weight_dropout = config.dropout if rate is None else rate
         self.rotary = RotaryPositions(config) if config.position == "rotary" else None
 
     def project(
@@ -104,7 +108,7 @@ class MultiHeadAttention(nn.Module):
         query, key, value = self.project(stream, offset)
         if cache is not None:
             key, value = cache.append(key, value)  # time -> keys: all positions so far
-        dropout = self.dropout.p if self.training else 0.0
+        dropout = self.weight_dropout if self.training else 0.0
         mixed = causal_attention(query, key, value, mask, dropout=dropout)
         # (batch, heads, time, head_width) -> (batch, time, width): heads side by side
         written = self.output(mixed.transpose(1, 2).flatten(2))

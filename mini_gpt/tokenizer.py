@@ -26,8 +26,9 @@ from .support.gpt2_vocabulary import END_OF_TEXT, read_gpt2_vocabulary
 from .support.lone_surrogates import replace_lone_surrogates
 from .support.pretokenization import compile_pattern, pretokenize
 from .support.tiktoken_engine import TiktokenEngine
-from .support.tokenizer_file import TokenizerFile, read_tokenizer
-from .support.vocabulary_checks import check_vocabulary
+from .support.tokenizer_file import TokenizerFile, named_tokens, read_tokenizer
+from .support.validation import whole_number
+from .support.vocabulary_checks import check_vocabulary, number_tokens
 
 # %% ../book/03_tokenizer.ipynb #592312cb
 GPT2_PATTERN = (
@@ -57,27 +58,30 @@ class Vocabulary:
     Args:
         tokens: The bytes of each token in the order of their ids, all 256 single bytes
             among them.
-        special_tokens: Texts with an id of their own, after all others. The first marks
-            the end of a document.
+        special_tokens: Texts with an id of their own, after all others; or a dictionary
+            with their ids, which may be any. The first marks the end of a document.
+        added_tokens: Ordinary text that is one token wherever it stands, as some
+            tokenizers of others have it, with its ids; None: as an ordinary token.
 
     Raises:
-        ValueError: if a single byte is missing, or a token is empty or there twice.
+        ValueError: if a single byte is missing, a token is empty or there twice, or two
+            tokens have one id.
         TypeError: if the special tokens are one text, not several.
     """
 
     def __init__(
-        self, tokens: Sequence[bytes], special_tokens: Sequence[str] = (END_OF_TEXT,)
+        self,
+        tokens: Sequence[bytes],
+        special_tokens: Sequence[str] | Mapping[str, int] = (END_OF_TEXT,),
+        added_tokens: Mapping[str, int | None] | None = None,
     ) -> None:
-        check_vocabulary(tokens, special_tokens)
+        check_vocabulary(tokens, special_tokens, added_tokens)
         self.tokens, self.special_tokens = tuple(tokens), tuple(special_tokens)
-        # Decoding looks up an id here: tokens first, then the special ones.
-        self._bytes = (*self.tokens, *(text.encode() for text in self.special_tokens))
-        # Encoding needs two tables: the bytes of a special token may be those of
-        # ordinary ones, so what is typed never finds its id.
-        self._ids = {token: id for id, token in enumerate(self.tokens)}
-        self._special_ids = {
-            text: id for id, text in enumerate(self.special_tokens, len(self.tokens))
-        }
+        # Encoding needs a table for each kind: the bytes of a special token may be
+        # those of ordinary ones, so what is typed never finds its id.
+        self.ids = number_tokens(tokens, special_tokens, added_tokens)
+        # Decoding looks up an id here, of whatever kind it is.
+        self._bytes = self.ids.in_order()
 
     @property
     def vocab_size(self) -> int:
@@ -87,7 +91,7 @@ class Vocabulary:
     @property
     def end_of_text(self) -> int | None:
         """The id of the first special token, or None where there is none."""
-        return len(self.tokens) if self.special_tokens else None
+        return next(iter(self.ids.special.values()), None)
 
     def decode(self, ids: Iterable[SupportsIndex]) -> str:
         """The text that the ids stand for; bytes that are not UTF-8 become U+FFFD.
@@ -166,16 +170,17 @@ class _Encoder(Vocabulary):
         tokens: Sequence[bytes],
         *,
         pattern: str = GPT2_PATTERN,
-        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        special_tokens: Sequence[str] | Mapping[str, int] = (END_OF_TEXT,),
+        added_tokens: Mapping[str, int | None] | None = None,
         fast: bool | None = None,
     ) -> None:
-        super().__init__(tokens, special_tokens)
+        super().__init__(tokens, special_tokens, added_tokens)
         self.pattern, self.fast = pattern, fast
         self._pattern = compile_pattern(pattern)
-        self._memory = _Memory(self._ids)
+        self._memory = _Memory(self.ids.ordinary)
         # Other patterns may mean something else to tiktoken, or take too long.
         self._trusted = pattern == GPT2_PATTERN
-        self._engine = TiktokenEngine(self.tokens, pattern, fast, self._trusted)
+        self._engine = TiktokenEngine(self.ids.ordinary, pattern, fast, self._trusted)
 
     def encode(self, text: str, *, allowed_special: Collection[str] = ()) -> list[int]:
         """The ids of a text.
@@ -191,10 +196,12 @@ class _Encoder(Vocabulary):
                 the pattern leaves out a part of the text or does not finish in time.
         """
         text = replace_lone_surrogates(text)
+        known = {**self.ids.special, **self.ids.added}
+        whole = dict.fromkeys([*allowed_special, *self.ids.added])
         ids: list[int] = []
-        for part in _split_special(text, allowed_special, self.special_tokens):
-            if part in allowed_special:
-                ids.append(self._special_ids[part])
+        for part in _split_special(text, whole, known):
+            if part in whole:
+                ids.append(known[part])
             else:
                 ids += self._encode_ordinary(part)
         return ids
@@ -220,6 +227,7 @@ class BPETokenizer(TokenizerFile, _Encoder):
         tokens: As for the vocabulary; the longer ones in the order of their learning.
         pattern: Regular expression whose matches are the pretokens.
         special_tokens: As for the vocabulary.
+        added_tokens: As for the vocabulary.
         fast: Whether to encode with tiktoken, which gives the same ids (but for letters
             that are newer than its table of Unicode, which it cuts as signs). None: for
             long texts, where it is installed and the pattern is GPT-2's.
@@ -239,7 +247,7 @@ class BPETokenizer(TokenizerFile, _Encoder):
         vocab_size: int,
         *,
         pattern: str = GPT2_PATTERN,
-        special_tokens: Sequence[str] = (END_OF_TEXT,),
+        special_tokens: Sequence[str] | Mapping[str, int] = (END_OF_TEXT,),
     ) -> "BPETokenizer":
         """Learn merges until the vocabulary, special tokens included, has this size.
 
@@ -247,7 +255,8 @@ class BPETokenizer(TokenizerFile, _Encoder):
             ValueError: if the size is below 256 plus the special tokens, the pattern
                 does not cover the text, or no pair is left that occurs twice.
         """
-        ordinary = vocab_size - len(special_tokens)
+        size = whole_number("vocab_size", vocab_size, at_least=1)
+        ordinary = size - len(special_tokens)
         if ordinary < 256:
             raise ValueError(
                 f"vocab_size {vocab_size} is below 256 bytes and {len(special_tokens)} "
@@ -279,7 +288,7 @@ class BPETokenizer(TokenizerFile, _Encoder):
         return {
             "kind": self.kind,
             "pattern": self.pattern,
-            "special_tokens": list(self.special_tokens),
+            **self.ids.to_dict(),
             "tokens": [token.hex() for token in self.tokens],
         }
 
@@ -287,8 +296,7 @@ class BPETokenizer(TokenizerFile, _Encoder):
     def from_dict(cls, content: dict[str, Any]) -> "BPETokenizer":
         """The tokenizer that `to_dict` described."""
         tokens = [bytes.fromhex(token) for token in content["tokens"]]
-        pattern, special = content["pattern"], content["special_tokens"]
-        return cls(tokens, pattern=pattern, special_tokens=special)
+        return cls(tokens, pattern=content["pattern"], **named_tokens(content))
 
 
 # %% ../book/03_tokenizer.ipynb #a6b40af2

@@ -39,6 +39,8 @@ class TestDefaults:
             "key_value_heads": None,
             "activation": "gelu_tanh",
             "norm_epsilon": 1e-5,
+            "embedding_dropout": None,
+            "attention_dropout": None,
         }
 
     def test_that_follow_from_other_fields_are_worked_out_each_time(self) -> None:
@@ -112,6 +114,9 @@ class TestRefusals:
             ({"dropout": math.nan}, ValueError, "dropout nan must be a finite number"),
             ({"dropout": "0.1"}, TypeError, "dropout '0.1' must be a number"),
             ({"dropout": False}, TypeError, "dropout False must be a number"),
+            ({"embedding_dropout": 1.0}, ValueError, "embedding_dropout 1.0 must be at least 0"),
+            ({"attention_dropout": -0.1}, ValueError, "attention_dropout -0.1 must be at least"),
+            ({"attention_dropout": "0"}, TypeError, "attention_dropout '0' must be a number"),
             ({"bias": "false"}, TypeError, "bias 'false' must be True or False"),
             ({"position": "rope"}, ValueError, "position 'rope' must be 'learned', 'sinusoidal'"),
             ({"normalization": "batch"}, ValueError, "normalization 'batch' must be 'layer' or"),

@@ -271,7 +271,7 @@ def test_evaluation_batches_can_be_written_to() -> None:
 def test_evaluation_needs_two_tokens_and_sizes() -> None:
     with pytest.raises(ValueError, match="1 tokens hold no pair"):
         next(evaluation_batches(POSITIONS[:1], batch_size=2, context_length=5))
-    with pytest.raises(ValueError, match="batch_size 0 and context_length 5"):
+    with pytest.raises(ValueError, match="batch_size 0 must be at least 1"):
         next(evaluation_batches(POSITIONS, batch_size=0, context_length=5))
 
 

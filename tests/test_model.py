@@ -277,7 +277,7 @@ for options in json.loads(sys.argv[1]):
 OPTIONS: list[dict[str, Any]] = [
     *({"position": position} for position in POSITIONS),
     {"bias": False},
-    {"dropout": 0.1},
+    {"dropout": 0.1, "embedding_dropout": 0.2, "attention_dropout": 0.0},
     {"normalization": "rms"},
     {"pad_vocab_to_multiple": 64},
     {"hidden_width": 20},

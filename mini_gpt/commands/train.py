@@ -220,7 +220,7 @@ def _prepared(split: DocumentSplit, command: Train) -> tuple[GPT, _Corpus]:
     if weights is not None:
         has, asked = (dataclasses.asdict(each) for each in (source.config, shape))
         # Dropout belongs to training, not to the weights.
-        names = [name for name in has if name != "dropout"]
+        names = [name for name in has if not name.endswith("dropout")]
         if others := [name for name in names if has[name] != asked[name]]:
             said = ", ".join(f"{name} {asked[name]} ({has[name]})" for name in others)
             raise ValueError(

@@ -155,6 +155,8 @@ def default_train(arguments: Sequence[str]) -> Train:
     train = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
     if (name := _value_of("--initialize-from", arguments)) is not None:
         train = _with_shape_of(name, train)
+        if _value_of("--dropout", arguments) is not None:
+            train = _one_dropout(train)
     if (file := _value_of("--config", arguments)) is not None:
         train = _with_settings_of(Path(file), train)
         if RUN_VERSION in read_settings(Path(file)):  # chosen there and then, not here
@@ -220,7 +222,17 @@ def _with_settings_of(path: Path, train: Train) -> Train:
         # A run's own file is complete, but TOML has no word for None: what is not in it
         # is None, whatever this machine's default.
         train = Train(model=Shape(), training=TrainConfig())
+    if isinstance(content.get("model"), dict) and "dropout" in content["model"]:
+        train = _one_dropout(train)
     return override_settings(train, content, str(path))
+
+
+def _one_dropout(train: Train) -> Train:
+    """The dropouts of single places left open, since the one for all is said anew."""
+    shape = dataclasses.replace(
+        train.model, embedding_dropout=None, attention_dropout=None
+    )
+    return dataclasses.replace(train, model=shape)
 
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:

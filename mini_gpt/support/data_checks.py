@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mini_gpt.support.validation import check_range
+from mini_gpt.support.validation import check_range, whole_number
 
 
 def check_loader(loader: Any) -> None:
@@ -15,7 +15,9 @@ def check_loader(loader: Any) -> None:
     Args:
         loader: Its arguments, as attributes of the same names.
     """
-    check_range(loader, "batch_size context_length world_size", at_least=1)
+    _check_kind("tokens", loader.tokens)
+    for name in ("batch_size", "context_length", "world_size"):
+        whole_number(name, getattr(loader, name), at_least=1)
     check_range(loader, "seed", at_least=0)
     if loader.order not in ("random", "epochs"):
         raise ValueError(f"order {loader.order!r} must be 'random' or 'epochs'")
@@ -37,17 +39,36 @@ def check_loader(loader: Any) -> None:
         )
 
 
-def check_evaluation(tokens: int, batch_size: int, context_length: int) -> None:
-    """Raise ValueError unless this many tokens can be measured in such windows."""
-    if batch_size < 1 or context_length < 1:
+def check_evaluation(tokens: Any, batch_size: int, context_length: int) -> None:
+    """Raise unless these tokens can be measured in such windows.
+
+    Raises:
+        TypeError: if they are no one-dimensional NumPy array of whole numbers, or a
+            size is none.
+        ValueError: if there are too few, or a size is below 1.
+    """
+    whole_number("batch_size", batch_size, at_least=1)
+    whole_number("context_length", context_length, at_least=1)
+    _check_kind("tokens", tokens)
+    if (found := len(tokens)) < 2:
         raise ValueError(
-            f"batch_size {batch_size} and context_length {context_length} must be at "
-            "least 1"
+            f"{found} tokens hold no pair of a token and its successor; give more text"
         )
-    if tokens < 2:
-        raise ValueError(
-            f"{tokens} tokens hold no pair of a token and its successor; give more text"
-        )
+
+
+def check_known(model: Any, tokens: Any) -> None:
+    """Raise unless a model knows these ids, before a graphics card meets them.
+
+    Args:
+        model: One without a `config` may know any.
+
+    Raises:
+        TypeError: if they are no one-dimensional NumPy array of whole numbers.
+        ValueError: naming the first that is outside the vocabulary.
+    """
+    size = getattr(getattr(model, "config", None), "vocab_size", None)
+    if size is not None:
+        _check_token_ids("tokens", tokens, size)
 
 
 def check_splits(training_tokens: Any, validation_tokens: Any, vocab_size: int) -> None:
@@ -66,6 +87,21 @@ def check_splits(training_tokens: Any, validation_tokens: Any, vocab_size: int) 
 
 def _check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
     """`check_splits` for one of them, called `name`."""
+    _check_kind(name, tokens)
+    step = 1 << 24  # a file of tokens may be larger than the memory
+    for start in range(0, len(tokens), step):
+        part = tokens[start : start + step]
+        if part.min() < 0 or part.max() >= vocab_size:
+            at = int(np.argmax((part < 0) | (part >= vocab_size)))
+            raise ValueError(
+                f"id {part[at]} at position {start + at} of {name} is outside the "
+                f"model's vocabulary (0 to {vocab_size - 1}); was it made by another "
+                "tokenizer?"
+            )
+
+
+def _check_kind(name: str, tokens: Any) -> None:
+    """Raise TypeError unless this is a one-dimensional NumPy array of whole numbers."""
     if not isinstance(tokens, np.ndarray):
         kind = f"{type(tokens).__module__}.{type(tokens).__name__}"
         raise TypeError(
@@ -77,16 +113,6 @@ def _check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
             f"{name} must have one axis and hold whole numbers, not shape "
             f"{tokens.shape} and {tokens.dtype}"
         )
-    step = 1 << 24  # a file of tokens may be larger than the memory
-    for start in range(0, len(tokens), step):
-        part = tokens[start : start + step]
-        if part.min() < 0 or part.max() >= vocab_size:
-            at = int(np.argmax((part < 0) | (part >= vocab_size)))
-            raise ValueError(
-                f"id {part[at]} at position {start + at} of {name} is outside the "
-                f"model's vocabulary (0 to {vocab_size - 1}); was it made by another "
-                "tokenizer?"
-            )
 
 
 def check_tokenizer(tokenizer: Any, vocab_size: int) -> None:

@@ -35,6 +35,8 @@ def parse_gpt2_vocabulary(vocabulary: str, merges: str) -> list[bytes]:
         ids = dict(parse_json(vocabulary, "vocab.json"))
         if ids.pop(END_OF_TEXT, None) != len(ids):
             raise ValueError(f"the last token is not {END_OF_TEXT}")
+        if sorted(ids.values()) != list(range(len(ids))):
+            raise ValueError("the ids have gaps, or do not begin with 0")
         return tokens_of(ids, parse_merges(merges))
     except (LookupError, TypeError, ValueError) as fault:
         raise ValueError(
@@ -65,16 +67,15 @@ def tokens_of(ids: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> list
     """The bytes of tokens in the order of their ids: 256 single ones, then the merged.
 
     Args:
-        ids: By tokens as GPT-2 writes them, special ones left out.
+        ids: By tokens as GPT-2 writes them, special ones left out. Only their order
+            counts.
 
     Raises:
-        ValueError: if ids have gaps, or the merges are not those of these tokens.
+        ValueError: if the merges are not those of these tokens.
         LookupError: if a token is not written in GPT-2's way.
     """
     characters = gpt2_byte_characters()
     written = sorted(ids, key=ids.__getitem__)
-    if [ids[token] for token in written] != list(range(len(ids))):
-        raise ValueError("the ids have gaps, or do not begin with 0")
     if [left + right for left, right in merges] != written[256:]:
         raise ValueError("the merges are not those of the vocabulary")
     if lacking := [letter for letter in characters if letter not in ids]:

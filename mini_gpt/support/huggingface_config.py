@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from mini_gpt.config import Activation, GPTConfig
-from mini_gpt.support.model_checks import warn_of_dropouts
 
 # The fields of Hugging Face's `config.json`, and ours.
 FIELDS = {
@@ -19,6 +18,8 @@ FIELDS = {
     "resid_pdrop": "dropout",
     "layer_norm_epsilon": "norm_epsilon",
 }
+# Dropouts that may differ from that of the residual stream.
+PLACES = {"embd_pdrop": "embedding_dropout", "attn_pdrop": "attention_dropout"}
 # Both forms of GELU have several names there; the first of each is GPT-2's.
 ACTIVATIONS: dict[str, Activation] = {
     "gelu_new": "gelu_tanh",
@@ -38,14 +39,12 @@ GPT2_CHOICES = {
 def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     """Our description of a GPT-2 that is described in Hugging Face's words.
 
-    Its three dropouts are one here, that of the residual stream; where they differ,
-    there is a warning. They have a say in training only.
-
     Raises:
         ValueError: listing what is not GPT-2's, or is missing or of a wrong kind.
     """
-    older: dict[str, Any] = {"n_positions": content.get("n_ctx"), "resid_pdrop": 0.1}
-    content = older | {name: x for name, x in content.items() if x is not None}
+    older: dict[str, Any] = {"n_positions": content.get("n_ctx")}
+    usual = dict.fromkeys(["resid_pdrop", *PLACES], 0.1)
+    content = older | usual | {name: x for name, x in content.items() if x is not None}
     form = str(content.get("activation_function", "gelu_new"))
     faults = [
         f"{name} is {content[name]!r}, expected {value!r}"
@@ -59,12 +58,17 @@ def gpt2_config(content: Mapping[str, Any]) -> GPTConfig:
     faults += [f"{name} is missing" for name in sizes if content.get(name) is None]
     if faults:
         raise ValueError(f"this is not a GPT-2: {'; '.join(faults)}")
-    warn_of_dropouts(content)
     fields = {ours: content[x] for x, ours in FIELDS.items() if x in content}
+    fields |= {
+        ours: content[x]
+        for x, ours in PLACES.items()
+        if content[x] != fields["dropout"]
+    }
     try:
         return GPTConfig(**fields, activation=ACTIVATIONS[form])
     except (TypeError, ValueError) as fault:
-        words = ", ".join(f"{ours} is {x}" for x, ours in FIELDS.items() if x != ours)
+        both = (FIELDS | PLACES).items()
+        words = ", ".join(f"{ours} is {x}" for x, ours in both if x != ours)
         raise ValueError(f"this is not a GPT-2: {fault}; there, {words}") from None
 
 
@@ -90,14 +94,14 @@ def huggingface_config(
             "keep it with save_pretrained"
         )
     names = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+    places = {theirs: getattr(config, ours) for theirs, ours in PLACES.items()}
     return {
         "architectures": ["GPT2LMHeadModel"],
         **GPT2_CHOICES,
         **{theirs: getattr(config, ours) for theirs, ours in FIELDS.items()},
         "n_ctx": config.context_length,
         "activation_function": names[config.activation],
-        "embd_pdrop": config.dropout,
-        "attn_pdrop": config.dropout,
+        **{x: config.dropout if p is None else p for x, p in places.items()},
         "bos_token_id": end_of_text,
         "eos_token_id": end_of_text,
     }

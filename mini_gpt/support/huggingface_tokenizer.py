@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,8 @@ def write_huggingface_tokenizer(
         context_length: Length from which these libraries warn of a text, if any.
 
     Raises:
-        ValueError: if the tokens were not learned by merging.
+        ValueError: if the tokens were not learned by merging, or a special or added
+            token is written like another one.
         TypeError: if the tokenizer is of another kind.
     """
     special: tuple[str, ...] = ()
@@ -135,20 +137,27 @@ def bpe_content(tokenizer: BPETokenizer) -> dict[str, Any]:
     if tokenizer.pattern != GPT2_PATTERN:
         parts = [split_by(tokenizer.pattern), {**byte_level, "use_regex": False}]
         cut = {"type": "Sequence", "pretokenizers": parts}
+    named = {**tokenizer.ids.special, **tokenizer.ids.added}
     added: list[dict[str, Any]] = [
         {
-            "id": len(tokenizer.tokens) + place,
+            "id": id,
             "content": text,
             "single_word": False,
             "lstrip": False,
             "rstrip": False,
             "normalized": False,
-            "special": True,
+            "special": text in tokenizer.ids.special,
         }
-        for place, text in enumerate(tokenizer.special_tokens)
+        for text, id in sorted(named.items(), key=itemgetter(1))
     ]
-    vocabulary = {written(token): id for id, token in enumerate(tokenizer.tokens)}
-    vocabulary.update({token["content"]: token["id"] for token in added})
+    vocabulary = {written(token): id for token, id in tokenizer.ids.ordinary.items()}
+    for text, id in named.items():
+        if vocabulary.setdefault(text, id) != id:
+            raise ValueError(
+                f"the token {text!r} with id {id} is written as the ordinary token "
+                f"with id {vocabulary[text]}, and other libraries take both for one; "
+                "give it another text"
+            )
     merges = [[written(left), written(right)] for left, right in merges_of(tokenizer)]
     model = {
         "type": "BPE",

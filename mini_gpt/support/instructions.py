@@ -19,6 +19,7 @@ from mini_gpt.model import GPT
 from mini_gpt.sampling import SampleConfig
 from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
 from mini_gpt.support.resizing import resize_vocab
+from mini_gpt.support.tokenizer_file import named_tokens
 from mini_gpt.tokenizer import BPETokenizer
 
 USER, ASSISTANT = "<|user|>", "<|assistant|>"
@@ -51,10 +52,14 @@ def chat_model(model: GPT, tokenizer: BPETokenizer) -> tuple[GPT, BPETokenizer]:
     that they can be told apart before anything is trained. Those that the tokenizer has
     already are kept.
     """
-    known = tokenizer.special_tokens
-    added = [token for token in SPECIAL_TOKENS if token not in known]
+    known, size = tokenizer.ids.special, tokenizer.vocab_size
+    new = [token for token in SPECIAL_TOKENS if token not in known]
+    # What has an id keeps it, wherever that is: the model knows it by no other.
     grown = BPETokenizer(
-        tokenizer.tokens, pattern=tokenizer.pattern, special_tokens=(*known, *added)
+        tokenizer.tokens,
+        pattern=tokenizer.pattern,
+        special_tokens={**known, **{x: size + n for n, x in enumerate(new)}},
+        added_tokens=named_tokens(tokenizer.to_dict())["added_tokens"],
     )
     before = model.config.vocab_size
     chat = resize_vocab(model, max(before, grown.vocab_size))

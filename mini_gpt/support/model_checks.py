@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -89,25 +87,3 @@ def check_bounds(
         if needed > most
     ]
     raise_faults(folder, faults)
-
-
-def warn_of_dropouts(content: Mapping[str, Any]) -> None:
-    """Warn where a GPT-2 has three different dropouts: here they are one.
-
-    Args:
-        content: What its `config.json` says; a dropout that is left out is 0.1 there.
-    """
-    names = ("resid_pdrop", "embd_pdrop", "attn_pdrop")
-    rates = [content.get(name, 0.1) for name in names]
-    if any(rate != rates[0] for rate in rates):
-        said = ", ".join(
-            f"{name} {printable(rate, 40)}"
-            for name, rate in zip(names, rates, strict=True)
-        )
-        warnings.warn(
-            f"this GPT-2 has different dropouts ({said}), here there is one, that of "
-            "resid_pdrop; what it computes is the same, but training it further is "
-            "not: choose with from_pretrained(..., dropout=0.1)",
-            UserWarning,
-            stacklevel=2,
-        )

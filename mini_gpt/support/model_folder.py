@@ -158,8 +158,9 @@ def from_pretrained(
         revision: On the hub: a branch, a tag or a commit.
         token: For the hub; True means the one that is stored on this machine.
         local_files_only: Whether to look into the hub's cache only.
-        overrides: Fields of `GPTConfig` to change, for instance `dropout=0.1`; those
-            that change the shape of a weight are refused.
+        overrides: Fields of `GPTConfig` to change, for instance `dropout=0.1`, which is
+            then that of every place; those that change the shape of a weight are
+            refused.
 
     Returns:
         The model, in evaluation mode, and its tokenizer.
@@ -182,6 +183,8 @@ def from_pretrained(
     path = folder / "config.json"
     content = read_json(path)
     described = config_from(content, path)
+    if "dropout" in overrides:  # one for all, but for places that are named beside it
+        overrides = {"embedding_dropout": None, "attention_dropout": None} | overrides
     config = replace(described, **overrides)
     if not is_ours(content):
         tokenizer = read_tokenizer_of(folder)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from operator import index
+from typing import Any
 
 from mini_gpt.characters import Tokenizer
 from mini_gpt.model import GPT
@@ -52,10 +54,21 @@ def start_tokens(tokenizer: Tokenizer, text: str = "") -> list[int]:
 
 
 def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> None:
-    """Raise ValueError unless the model can go on from these ids."""
+    """Raise unless the model can go on from these ids.
+
+    Raises:
+        TypeError: naming the first that is no whole number, and its position.
+        ValueError: if there are none, too many, or one that the model does not know.
+    """
     size, context = model.config.vocab_size, model.config.context_length
     if len(prompt) == 0:
         raise ValueError("the prompt is empty; give at least one token to go on from")
+    odd = [place for place, id in enumerate(prompt) if not _is_id(id)]
+    if odd:
+        raise TypeError(
+            "ids are single whole numbers, "
+            f"but at position {odd[0]} of the prompt stands {prompt[odd[0]]!r}"
+        )
     if outside := [id for id in prompt if not 0 <= id < size]:
         raise ValueError(
             f"id {outside[0]} in the prompt is outside the model's vocabulary "
@@ -67,3 +80,10 @@ def check_prompt(model: GPT, prompt: Sequence[int], config: SampleConfig) -> Non
             "shorten it, or let the window slide with past_context='slide' "
             "(--past-context slide)"
         )
+
+
+def _is_id(value: Any) -> bool:
+    """Whether this is a whole number, also of another library's; True is none."""
+    with suppress(TypeError):
+        return index(value) is not None and not isinstance(value, bool)
+    return False

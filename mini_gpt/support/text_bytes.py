@@ -19,7 +19,9 @@ def count_text_bytes(tokenizer: Tokenizer, ids: Iterable[SupportsIndex]) -> int:
     """
     plain = validate_ids(ids, tokenizer.vocab_size)
     if isinstance(tokenizer, Vocabulary):
-        sizes = [*map(len, tokenizer.tokens), *(0 for _ in tokenizer.special_tokens)]
+        sizes = [*map(len, tokenizer.ids.in_order())]
+        for id in tokenizer.ids.special.values():
+            sizes[id] = 0
         return sum(sizes[id] for id in plain)
     text = tokenizer.decode(id for id in plain if id != tokenizer.end_of_text)
     return len(text.encode())

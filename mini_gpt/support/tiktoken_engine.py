@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -20,7 +20,8 @@ class TiktokenEngine:
     table of Unicode, which it cuts as signs. It is built at the first text it gets.
 
     Args:
-        tokens: The bytes of each token, in the order of their learning.
+        ids: The id of each token, by its bytes; what was learned earlier has a lower
+            one.
         pattern: The pattern that cuts text.
         fast: True: take every text; False: none; None: long ones, where tiktoken is
             installed and reads the pattern alike.
@@ -34,12 +35,12 @@ class TiktokenEngine:
 
     def __init__(
         self,
-        tokens: Sequence[bytes],
+        ids: Mapping[bytes, int],
         pattern: str,
         fast: bool | None,
         reads_alike: bool,
     ) -> None:
-        self.tokens, self.pattern, self.fast = tokens, pattern, fast
+        self.ids, self.pattern, self.fast = ids, pattern, fast
         self.reads_alike = reads_alike
         if fast and not reads_alike:
             raise ValueError(
@@ -61,9 +62,11 @@ class TiktokenEngine:
             import tiktoken
         except ImportError:
             return None
-        ranks = {token: id for id, token in enumerate(self.tokens)}
         return tiktoken.Encoding(
-            "mini_gpt", pat_str=self.pattern, mergeable_ranks=ranks, special_tokens={}
+            "mini_gpt",
+            pat_str=self.pattern,
+            mergeable_ranks=dict(self.ids),
+            special_tokens={},
         ).encode_ordinary
 
     def __getstate__(self) -> dict[str, Any]:

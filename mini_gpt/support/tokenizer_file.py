@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, ClassVar, Protocol, TypeVar, runtime_checkable
 
 from mini_gpt.support.files import atomic_file, parse_json, printable, read_text
 
 TOKENIZER_FILE = "mini_gpt_tokenizer.json"  # Hugging Face's name is tokenizer.json
-FORMAT, VERSION = "mini_gpt tokenizer", 1
+FORMAT, VERSION = "mini_gpt tokenizer", 2
+# Fields that version 1 does not know. What has none of them is written as version 1,
+# which older programs read too.
+NEWER = {"special_ids", "added_tokens"}
 
 
 @runtime_checkable
@@ -64,7 +68,9 @@ def save_tokenizer(tokenizer: Described, path: str | os.PathLike[str]) -> None:
     Args:
         path: The file to create or replace.
     """
-    content = {"format": FORMAT, "version": VERSION, **tokenizer.to_dict()}
+    described = tokenizer.to_dict()
+    version = VERSION if NEWER & described.keys() else 1
+    content = {"format": FORMAT, "version": version, **described}
     with atomic_file(path) as partial:
         text = json.dumps(content, ensure_ascii=True, indent=0)
         partial.write_text(text, encoding="utf-8")
@@ -86,9 +92,11 @@ def read_tokenizer(path: str | os.PathLike[str], *classes: type[Made]) -> Made:
         content = parse_json(read_text(path), os.fspath(path))
         if content["format"] != FORMAT:
             raise ValueError("it does not say that it is one")
-        if content["version"] != VERSION:
+        if content["version"] not in range(1, VERSION + 1):
             found = content["version"]
-            raise ValueError(f"version {found!r}, this program reads version {VERSION}")
+            raise ValueError(
+                f"version {found!r}, this program reads versions 1 to {VERSION}"
+            )
         if content["kind"] not in kinds:
             wanted = " or ".join(map(repr, kinds))
             remedy = "; load_tokenizer reads every kind" if len(kinds) == 1 else ""
@@ -105,3 +113,16 @@ def fingerprint(tokenizer: Described) -> str:
     """A short digest that two tokenizers share exactly when they are the same."""
     content = json.dumps(tokenizer.to_dict(), sort_keys=True)
     return sha256(content.encode()).hexdigest()[:16]
+
+
+def named_tokens(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The special and added tokens of a file, as the tokenizer's class takes them.
+
+    Raises:
+        LookupError: if they are not there.
+        ValueError: if there are not as many special tokens as ids.
+    """
+    special = content["special_tokens"]
+    if (ids := content.get("special_ids")) is not None:
+        special = dict(zip(special, ids, strict=True))
+    return {"special_tokens": special, "added_tokens": content.get("added_tokens")}

@@ -16,10 +16,14 @@ import torch
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.cli import main
+from mini_gpt.data import BatchLoader, evaluation_batches
+from mini_gpt.generation import generate_ids
+from mini_gpt.loss import evaluate
 from mini_gpt.model import GPT
 from mini_gpt.run import train
 from mini_gpt.sampling import SampleConfig
 from mini_gpt.support.model_folder import save_pretrained
+from mini_gpt.tokenizer import BPETokenizer
 from mini_gpt.trainer import TrainConfig
 from tiny import tiny_config, tiny_gpt
 
@@ -56,6 +60,53 @@ def test_wrong_tokens_failed_in_the_middle(
     with pytest.raises(kind, match=words.format(which)):
         train(tiny_gpt(), **splits, tokenizer=TOKENIZER, config=CONFIG, out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kind", "words"),
+    [
+        (np.where(np.arange(60) == 41, 17, TOKENS), ValueError, "id 17 at position 41 of tokens"),
+        (TOKENS.tolist(), TypeError, "tokens must be a NumPy array, not list; np.asarray"),
+        (torch.tensor(TOKENS), TypeError, "tokens must be a NumPy array, not torch.Tensor"),
+        (TOKENS.reshape(6, 10), TypeError, "tokens must have one axis"),
+    ],
+)
+def test_wrong_tokens_to_measure_on_or_to_load_failed_inside(
+    tokens: Any, kind: type[Exception], words: str
+) -> None:
+    with pytest.raises(kind, match=words):
+        evaluate(tiny_gpt(), tokens, context_length=8)
+    if kind is TypeError:  # what does not know the model cannot know its ids
+        with pytest.raises(kind, match=words):
+            next(evaluation_batches(tokens, batch_size=2, context_length=8))
+        with pytest.raises(kind, match=words):
+            BatchLoader(tokens, batch_size=2, context_length=8)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "context_length"])
+@pytest.mark.parametrize("size", [2.5, 2.0, True, "2"])
+def test_sizes_of_batches_that_are_no_counts(name: str, size: Any) -> None:
+    sizes = {"batch_size": 2, "context_length": 8, name: size}
+    with pytest.raises(TypeError, match=f"{name} {size!r} must be a whole number"):
+        BatchLoader(TOKENS, **sizes)
+    with pytest.raises(TypeError, match=f"{name} {size!r} must be a whole number"):
+        evaluate(tiny_gpt(), TOKENS, **sizes)
+
+
+@pytest.mark.parametrize("wrong", [1.0, True, "a", None, [1], torch.tensor(1.0)])
+def test_a_prompt_of_other_things_than_ids_failed_in_the_kernel(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="whole numbers, but at position 1 of the prompt stands"):
+        generate_ids(tiny_gpt(), [2, wrong])
+    for ids in (np.array([2, 3]), torch.tensor([2, 3])):
+        next(generate_ids(tiny_gpt(), ids))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [262.5, 262.0, True])
+def test_a_fraction_of_a_token_was_rounded_up(size: Any) -> None:
+    with pytest.raises(TypeError, match=f"vocab_size {size} must be a whole number"):
+        BPETokenizer.train("to be or not to be " * 9, size)
+    learned = BPETokenizer.train("to be or not to be " * 9, np.int64(262))  # type: ignore[arg-type]
+    assert learned.vocab_size == 262
 
 
 def test_a_tokenizer_larger_than_the_model_failed_at_the_first_save(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from mini_gpt import (
     save_pretrained,
     to_huggingface,
 )
+from mini_gpt.commands.train_options import default_train
 from mini_gpt.config import PRESETS
 from peers import (
     TOKENIZER,
@@ -130,16 +130,87 @@ class TestOthersCheckpoints:
         with pytest.raises(ValueError, match=r"dtype .* must be one of float64, float32, float16"):
             from_pretrained(tmp_path / "ours", dtype=dtype)
 
-    def test_three_dropouts_became_one_without_a_word(self, tmp_path: Path) -> None:
-        """They change nothing but training, so that the model is loaded all the same."""
+    def test_three_dropouts_became_one(self, tmp_path: Path) -> None:
         folder = write_huggingface(build_peer(attn_pdrop=0.0, resid_pdrop=0.2), tmp_path / "a")
-        said = r"resid_pdrop 0\.2, embd_pdrop 0\.1, attn_pdrop 0\.0\), here there is one"
-        with pytest.warns(UserWarning, match=said):
-            assert assert_same_logits(folder).config.dropout == 0.2
-        folder = write_huggingface(build_peer(), tmp_path / "b")
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            assert from_huggingface(folder).config.dropout == 0.1
+        config = assert_same_logits(folder).config
+        rates = config.dropout, config.embedding_dropout, config.attention_dropout
+        assert rates == (0.2, 0.1, 0.0)
+        self.check_export(assert_same_logits(folder), tmp_path / "exported")
+        theirs = transformers.GPT2Config.from_pretrained(tmp_path / "exported")
+        assert (theirs.resid_pdrop, theirs.embd_pdrop, theirs.attn_pdrop) == (0.2, 0.1, 0.0)
+        change_config(folder, "embd_pdrop")  # left out, it is 0.1 there
+        assert from_huggingface(folder).config == config
+        change_config(folder, "resid_pdrop", embd_pdrop=None, attn_pdrop=0.1)
+        plain = from_huggingface(folder).config
+        rates = plain.dropout, plain.embedding_dropout, plain.attention_dropout
+        assert rates == (0.1, None, None)
+
+    @pytest.mark.parametrize("attention", ["eager", "sdpa"])
+    @pytest.mark.parametrize(
+        "rates",
+        [
+            {"embd_pdrop": 0.4, "attn_pdrop": 0.0, "resid_pdrop": 0.0},
+            {"embd_pdrop": 0.0, "attn_pdrop": 0.4, "resid_pdrop": 0.0},
+            {"embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.4},
+            {"embd_pdrop": 0.1, "attn_pdrop": 0.6, "resid_pdrop": 0.3},
+        ],
+    )
+    def test_each_dropout_acts_where_theirs_does(
+        self, rates: dict[str, float], attention: str, tmp_path: Path
+    ) -> None:
+        """With one seed both drop the same numbers: equal logits while training."""
+        folder = write_huggingface(build_peer(**rates), tmp_path / "peer")
+        peer = transformers.GPT2LMHeadModel.from_pretrained(
+            folder, dtype=torch.float64, attn_implementation=attention
+        ).train()
+        ours = from_huggingface(folder, dtype="float64").train()
+        ids = ids_for(17)
+        found = []
+        for model in (ours, lambda ids: peer(ids).logits):
+            torch.manual_seed(3)
+            found.append(model(ids))
+        torch.testing.assert_close(*found, atol=1e-9, rtol=1e-9)
+        assert not torch.allclose(found[0], ours.eval()(ids), atol=1e-2)
+
+    def test_a_dropout_that_is_chosen_is_that_of_every_place(self, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(vocab_size=280, attn_pdrop=0.3), tmp_path / "a")
+        write_two_files(gpt2_like_tokenizer(), folder)
+        model, tokenizer = from_pretrained(folder, dropout=0.0)
+        config = model.config
+        rates = config.dropout, config.embedding_dropout, config.attention_dropout
+        assert rates == (0.0, None, None)
+        ids = ids_for(280)
+        assert torch.equal(model.train()(ids), model.eval()(ids))
+        config = from_pretrained(folder, dropout=0.25, embedding_dropout=0.5)[0].config
+        rates = config.dropout, config.embedding_dropout, config.attention_dropout
+        assert rates == (0.25, 0.5, None)
+        config = from_pretrained(folder, attention_dropout=0.0)[0].config
+        assert (config.dropout, config.attention_dropout) == (0.1, 0.0)
+        save_pretrained(from_pretrained(folder)[0], tokenizer, tmp_path / "ours")
+        assert from_pretrained(tmp_path / "ours")[0].config.attention_dropout == 0.3
+
+    def test_also_on_the_command_line_and_in_a_file(self, tmp_path: Path) -> None:
+        model = build(dropout=0.1, attention_dropout=0.3)
+        save_pretrained(model, TOKENIZER, tmp_path / "ours")
+        start = ["--initialize-from", str(tmp_path / "ours")]
+        assert default_train(start).model.attention_dropout == 0.3
+        assert default_train([*start, "--dropout", "0.2"]).model.attention_dropout is None
+        settings = tmp_path / "settings.toml"
+        settings.write_text("[model]\ndropout = 0.2\n", encoding="utf-8")
+        shape = default_train([*start, "--config", str(settings)]).model
+        assert (shape.dropout, shape.attention_dropout) == (0.2, None)
+        settings.write_text("[model]\ndropout = 0.2\nattention_dropout = 0.0\n", encoding="utf-8")
+        shape = default_train([*start, "--config", str(settings)]).model
+        assert (shape.dropout, shape.attention_dropout) == (0.2, 0.0)
+
+    @pytest.mark.parametrize("rate", [1.0, -0.1, float("nan")])
+    @pytest.mark.parametrize("name", ["embd_pdrop", "attn_pdrop"])
+    def test_a_dropout_that_cannot_be(self, name: str, rate: Any, tmp_path: Path) -> None:
+        folder = write_huggingface(build_peer(), tmp_path / "a")
+        change_config(folder, **{name: rate})
+        place = {"embd_pdrop": "embedding_dropout", "attn_pdrop": "attention_dropout"}[name]
+        with pytest.raises(ValueError, match=f"{place} .* must be .*{place} is {name}"):
+            from_huggingface(folder)
 
     def test_one_more_row_for_a_pad_token(self, tmp_path: Path) -> None:
         peer = build_peer(vocab_size=280)

@@ -96,10 +96,21 @@ OTHER_IDS: list[tuple[str, Change]] = [
     ("single of post_processor", put("post_processor", template(f"$A {END_OF_TEXT}"))),
     ("truncation", lambda theirs: theirs.enable_truncation(8)),
     ("padding", lambda theirs: theirs.enable_padding(length=16)),
-    ("special", lambda theirs: theirs.add_tokens(["question"])),
     ("lstrip", lambda theirs: theirs.add_special_tokens([AddedToken("<m>", lstrip=True)])),
     ("rstrip", lambda theirs: theirs.add_special_tokens([AddedToken("<m>", rstrip=True)])),
     ("single_word", lambda theirs: theirs.add_special_tokens([AddedToken("m", single_word=True)])),
+    (
+        "lstrip of .* 'that is'",
+        lambda theirs: theirs.add_tokens([AddedToken("that is", lstrip=True)]),
+    ),
+    (
+        "rstrip of .* 'that is'",
+        lambda theirs: theirs.add_tokens([AddedToken("that is", rstrip=True)]),
+    ),
+    (
+        "single_word of .* 'the'",
+        lambda theirs: theirs.add_tokens([AddedToken("the", single_word=True)]),
+    ),
 ]
 
 
@@ -161,7 +172,7 @@ EDITS: list[tuple[str, dict[str, Any], str]] = [
     (
         "tokenizer_config.json",
         {"added_tokens_decoder": {"5": {"content": "the"}}},
-        "special",
+        "two ids",
     ),
     (
         "tokenizer_config.json",
@@ -170,7 +181,7 @@ EDITS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("special_tokens_map.json", {"pad_token": "[PAD]"}, r"pad_token '\[PAD\]'"),
     ("special_tokens_map.json", {"more": 1}, "more"),
-    ("added_tokens.json", {"question": 290}, "question"),
+    ("added_tokens.json", {"question": 291}, "'question' has two ids"),
     ("added_tokens.json", {END_OF_TEXT: 7}, "two ids"),
     ("tokenizer.json", {"more": 1}, "more"),
     ("tokenizer.json", {"version": "2.0"}, "version"),
@@ -215,8 +226,8 @@ def test_the_two_older_files_with_added_tokens(tmp_path: Path) -> None:
     (tmp_path / "merges.txt").write_text(f"#version: 0.2\n{merges}\n", encoding="utf-8")
     assert read_huggingface_tokenizer(tmp_path).special_tokens == (END_OF_TEXT,)
     (tmp_path / "added_tokens.json").write_text('{"<pad>": 290}', encoding="utf-8")
-    with pytest.raises(ValueError, match="'<pad>', not special"):
-        read_huggingface_tokenizer(tmp_path)
+    assert read_huggingface_tokenizer(tmp_path).special_tokens == (END_OF_TEXT,)
+    assert read_huggingface_tokenizer(tmp_path).ids.added == {"<pad>": 290}
     (tmp_path / "special_tokens_map.json").write_text('{"pad_token": "<pad>"}', encoding="utf-8")
     assert read_huggingface_tokenizer(tmp_path).special_tokens == (END_OF_TEXT, "<pad>")
 

@@ -133,6 +133,16 @@ class TestTemplate:
         assert torch.equal(again.token_embedding.weight, table)
         assert same.special_tokens == SPECIAL_TOKENS
 
+    def test_other_ids_stay_where_they_are(self) -> None:
+        """Special ids may come first, and added tokens anywhere; a model knows them so."""
+        letters = [bytes([byte]) for byte in range(256)]
+        special, text = {SPECIAL_TOKENS[0]: 0, "<pad>": 1}, {"hen": 5, "a": None}
+        before = BPETokenizer(letters, special_tokens=special, added_tokens=text)
+        _, tokenizer = chat_model(tiny_gpt(vocab_size=259, context_length=9), before)
+        assert (tokenizer.vocab_size, tokenizer.end_of_text) == (261, 0)
+        assert tokenizer.encode("a hen.") == before.encode("a hen.")
+        assert [special_id(tokenizer, token) for token in (USER, ASSISTANT)] == [259, 260]
+
 
 class TestAnswers:
     def test_rows_do_not_depend_on_each_other(self, chat: tuple[GPT, BPETokenizer]) -> None:

@@ -20,7 +20,7 @@ def tokenizer() -> BPETokenizer:
 
 
 def made(tokenizer: BPETokenizer, fast: bool | None, alike: bool = True) -> TiktokenEngine:
-    return TiktokenEngine(tokenizer.tokens, GPT2_PATTERN, fast, alike)
+    return TiktokenEngine(tokenizer.ids.ordinary, GPT2_PATTERN, fast, alike)
 
 
 def test_the_engine_gives_the_same_ids(tokenizer: BPETokenizer) -> None:

@@ -19,6 +19,8 @@ TOKENIZERS = [
     BPETokenizer(learn("hé hé hé", 258)),
     BPETokenizer(learn("", 256), pattern=WHOLE, special_tokens=['<"\\\n🌹>', "b"]),
     BPETokenizer(learn("", 256), special_tokens=()),
+    BPETokenizer(learn("", 256), special_tokens={"<end>": 2, "<a>": 0}),
+    BPETokenizer(learn("", 256), special_tokens={"<end>": 2}, added_tokens={"ab": 0, "a": None}),
 ]
 
 
@@ -72,7 +74,7 @@ def damage(path: Path, **changes: object) -> None:
     ("changes", "reason"),
     [
         ({"format": "other"}, "it does not say that it is one"),
-        ({"version": 2}, "version 2, this program reads version 1"),
+        ({"version": 3}, "version 3, this program reads versions 1 to 2"),
         ({"kind": "words"}, "its kind is 'words', not 'characters' or 'byte-level BPE'"),
         ({"tokens": None}, "lacks 'tokens'"),
         ({"tokens": ["zz"]}, "non-hexadecimal"),
