@@ -115,18 +115,60 @@ class TestExpect:
     def test_says_nothing_when_all_is_well(self) -> None:
         expect("width 64", 0.125, 0.125, "a hint")
 
-    def test_names_case_values_and_hint(self) -> None:
+    def test_names_case_and_values_and_keeps_the_hint(self) -> None:
+        with pytest.raises(NotYet) as fault:
+            expect("width 64", 8.0, 0.125, "what is the spread before you divide?")
+        assert str(fault.value) == "for width 64 expected 0.125, got 8"
+        assert fault.value.hint == "what is the spread before you divide?"
+
+    def test_does_not_give_the_answer_away_when_nothing_came(self) -> None:
         with pytest.raises(NotYet) as fault:
             expect("width 64", None, 0.125, "what is the spread before you divide?")
-        assert str(fault.value) == (
-            "for width 64 expected 0.125, got None. Hint: what is the spread before you divide?"
-        )
+        assert str(fault.value) == "for width 64 nothing comes back"
+        assert fault.value.expected == "0.125"
+
+    def test_shows_a_tensor_at_the_first_wrong_index(self) -> None:
+        right = torch.arange(24.0).reshape(2, 3, 4)
+        wrong = right.clone()
+        wrong[1, 0, 2:] = -1
+        with pytest.raises(NotYet) as fault:
+            expect("a case", wrong, right, "look")
+        said = "for a case expected 14 at index [1, 0, 2], got -1; 2 of 24 entries differ"
+        assert str(fault.value) == said
+
+    def test_shows_a_small_matrix_as_a_grid(self) -> None:
+        right = torch.ones(2, 3, dtype=torch.bool).tril()
+        with pytest.raises(NotYet) as fault:
+            expect("a mask", torch.ones(2, 3, dtype=torch.bool), right, "look")
+        assert str(fault.value).splitlines()[1:] == [
+            "   True  *True  *True",
+            "   True   True  *True",
+        ]
+        assert fault.value.expected.splitlines() == [
+            "",
+            "   True  False  False",
+            "   True   True  False",
+        ]
+
+    @pytest.mark.parametrize(
+        ("found", "said"),
+        [
+            (torch.zeros(3, 2), "expected a tensor of shape 2×3, got 3×2"),
+            (torch.zeros(2, 3).long(), "expected a tensor of float32, got a tensor of int64"),
+        ],
+    )
+    def test_says_what_is_wrong_besides_the_entries(self, found: torch.Tensor, said: str) -> None:
+        with pytest.raises(NotYet, match=said):
+            expect("a case", found, torch.ones(2, 3), "look")
 
     def test_tells_apart_what_looks_alike(self) -> None:
         with pytest.raises(NotYet, match=r"expected 12 \(int\), got 12 \(float\)"):
             expect("a case", 12.0, 12, "a hint")
-        with pytest.raises(NotYet, match=r"got tensor 8 .* which differs further on"):
+        with pytest.raises(NotYet, match=r"expected 7 at index \[7\], got 14"):
             expect("a case", torch.arange(8) * torch.tensor([1] * 7 + [2]), torch.arange(8), "look")
+        long = [0] * 90
+        with pytest.raises(NotYet, match="which differs further on"):
+            expect("a case", [*long, 1], [*long, 2], "look")
 
 
 def printed(capsys: pytest.CaptureFixture[str], cases: Any) -> str:
@@ -172,6 +214,37 @@ class TestRunCheck:
             F.cross_entropy(torch.ones(2, 3), torch.ones(4, dtype=torch.long))
 
         assert "F.cross_entropy(torch.ones(2, 3)" in printed(capsys, answer)
+
+
+class TestHint:
+    def test_comes_on_request_one_after_the_other(self, capsys: pytest.CaptureFixture[str]) -> None:
+        run_check(lambda: expect("x", 1, 2, "count once more"), "well done.")
+        assert capsys.readouterr().out == "not yet: for x expected 2, got 1. Try checks.hint().\n"
+        for _ in range(3):
+            checks.hint()
+        assert capsys.readouterr().out.splitlines() == [
+            "Hint: count once more",
+            "Expected: 2",
+            "No further hint; the solution is folded.",
+        ]
+
+    def test_is_of_the_last_check(self, capsys: pytest.CaptureFixture[str]) -> None:
+        run_check(lambda: expect("x", 1, 2, "count once more"), "well done.")
+        run_check(lambda: expect("x", 2, 2, "count once more"), "well done.")
+        capsys.readouterr()
+        checks.hint()
+        assert capsys.readouterr().out.startswith("No further hint")
+
+    def test_of_a_fault_in_words_stands_behind_the_fault(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def cases() -> None:
+            raise NotYet("the pattern is a string. Hint: start from GPT2_PATTERN.")
+
+        run_check(cases, "well done.")
+        assert "GPT2_PATTERN" not in capsys.readouterr().out
+        checks.hint()
+        assert capsys.readouterr().out == "Hint: start from GPT2_PATTERN.\n"
 
 
 class TestCall:

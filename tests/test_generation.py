@@ -638,6 +638,7 @@ class TestGenerate:
 class TestChecks:
     def said(self, capsys: pytest.CaptureFixture[str], check: Any, answer: Any) -> str:
         check(answer)
+        checks.hint()
         return capsys.readouterr().out
 
     def test_texts_that_fit(self, capsys: pytest.CaptureFixture[str]) -> None:

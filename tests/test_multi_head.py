@@ -370,7 +370,9 @@ class TestExercises:
         checks.multi_head.owner(three_equal_parts)
         checks.multi_head.owner(right)
         nothing, by_heads, equal, solution = capsys.readouterr().out.splitlines()
-        assert nothing.startswith("not yet: for width 12, 3 heads, 3 of keys, row 0 expected")
+        assert nothing.startswith(
+            "not yet: for width 12, 3 heads, 3 of keys, row 0 nothing comes back"
+        )
         assert by_heads.startswith("not yet: for width 12, 3 heads, 3 of keys, row 3 expected")
         assert equal.startswith("not yet: for width 12, 6 heads, 2 of keys, row 16 expected")
         assert solution.startswith("correct: ")
@@ -438,7 +440,9 @@ class TestExercises:
             pattern = f"b t ({order}) -> three b heads t k"
             checks.multi_head.whole_attention(with_order(pattern))
         nothing, ours, solution = capsys.readouterr().out.splitlines()
-        assert nothing.startswith("not yet: for batch 2, time 5, width 12, heads 1 expected")
+        assert nothing.startswith(
+            "not yet: for batch 2, time 5, width 12, heads 1 nothing comes back"
+        )
         assert ours.startswith("not yet: for batch 1, time 1, width 12, heads 3 expected")
         assert solution.startswith("correct: ")
 

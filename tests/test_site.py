@@ -13,11 +13,14 @@ import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import book_api
 import book_chapters
 import book_cover
+import book_figures
+import book_first_run
+import book_meta
 import book_repository
 import chapters as toc
 import exported_cells as extension
@@ -157,6 +160,124 @@ def fork(small_source: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     runner = {"GITHUB_REPOSITORY": "somebody/fork", "GITHUB_REF": "refs/heads/draft"}
     environment = {name: value for name, value in os.environ.items() if "GITHUB" not in name}
     return build(small_source, tmp_path_factory.mktemp("fork"), environment | runner)
+
+
+class TestSearch:
+    @pytest.mark.slow
+    def test_sections_are_written_for_the_search_page_only(self, fork: Built) -> None:
+        script = (fork.site / "_static" / "sections.js").read_text(encoding="utf-8")
+        pages, found = (
+            json.loads(line.partition(" = ")[2].rstrip(";")) for line in script.splitlines()
+        )
+        titles = {title for _, title in pages}
+        assert {"A book", "1. A chapter"} <= titles
+        [chapter] = [section for section in found if section[2] == "A chapter"]
+        assert "return 2 * x" in chapter[3]
+        assert "sections.js" in (fork.site / "search.html").read_text(encoding="utf-8")
+        front = (fork.site / "book" / "index.html").read_text(encoding="utf-8")
+        assert "sections.js" not in front
+
+
+class TestFigures:
+    @pytest.mark.parametrize(
+        ("alternative", "said"),
+        [
+            ("Bars of two models: 1.0, 2.0", "Bars of two models"),
+            ("One head with its shapes. More.", "One head with its shapes"),
+            ("A loss of 2.5 falls; then rises", "A loss of 2.5 falls"),
+            ("Before: two columns. After.", "Before: two columns"),
+            ("word " * 60, "word " * 21 + "word …"),
+            ("", ""),
+        ],
+    )
+    def test_a_caption_is_the_beginning_of_the_alternative_text(
+        self, alternative: str, said: str
+    ) -> None:
+        assert book_figures.caption(alternative) == said
+
+
+class TestIcons:
+    @pytest.mark.slow
+    def test_the_script_of_icons_is_gone_and_each_icon_is_drawn(self, fork: Built) -> None:
+        assert not list(fork.site.rglob("fontawesome.js*"))
+        drawn = (ROOT / "book" / "_static" / "icons.css").read_text(encoding="utf-8")
+        for page in fork.site.rglob("*.html"):
+            text = page.read_text(encoding="utf-8")
+            assert "fontawesome.js" not in text
+            for classes in re.findall(r'<(?:i|span) class="([^"]*\bfa-[^"]*)"', text):
+                names = set(re.findall(r"fa-[a-z-]+", classes)) - {"fa-solid", "fa-lg"}
+                assert names, classes
+                assert all(f".{name} {{" in drawn for name in names), classes
+
+
+class TestMeta:
+    @pytest.mark.parametrize(
+        ("repository", "address"),
+        [
+            ("Somebody/fork", "https://somebody.github.io/fork/"),
+            ("one/one.github.io", "https://one.github.io/"),
+            ("", None),
+        ],
+    )
+    def test_the_address_of_the_pages(self, repository: str, address: str | None) -> None:
+        assert book_meta.site_address({"GITHUB_REPOSITORY": repository}) == address
+
+    @pytest.mark.slow
+    def test_a_page_describes_itself(self, fork: Built) -> None:
+        page = BeautifulSoup(
+            (fork.site / "book" / "07_part.html").read_text("utf-8"), "html.parser"
+        )
+        described = page.select_one('meta[name="description"]')
+        assert described is not None
+        assert described["content"] == "Parts of double size."
+        shown = page.select_one('meta[property="og:url"]')
+        assert shown is not None
+        assert shown["content"] == "https://somebody.github.io/fork/book/07_part.html"
+
+
+class TestFirstRun:
+    RUN: ClassVar[dict[str, Any]] = {
+        "command": "make demo",
+        "parameters": 1234,
+        "prompt": "A.\n",
+        "before": "<&\x07",
+        "after": "line\n" * 40,
+        "losses": [{"step": 50, "validation_loss": 2.5}, {"step": 1000, "validation_loss": 1.75}],
+    }
+
+    def test_shows_both_texts_and_the_curve(self) -> None:
+        figure = BeautifulSoup(book_first_run.figure(self.RUN), "html.parser")
+        before, after = (card.get_text() for card in figure.select("pre"))
+        assert before == "A.\n<&·"
+        assert after.count("line") == book_first_run.LINES - 1
+        drawing = figure.select_one("svg")
+        assert drawing is not None
+        assert (
+            drawing["aria-label"] == "Validation loss: 2.50 after 50 steps, 1.75 after 1,000 steps"
+        )
+
+    def test_what_is_stored_was_learned(self) -> None:
+        run = json.loads(read("book/_static/first_run.json"))
+        losses = [entry["validation_loss"] for entry in run["losses"]]
+        assert run["losses"][-1]["step"] == 1000
+        assert losses[-1] < 1.9 < 2.5 < losses[0]
+        assert run["before"] != run["after"]
+
+
+class TestTerms:
+    @pytest.mark.slow
+    def test_a_term_is_linked_once_in_each_section(self) -> None:
+        page = (book().site / "book" / "09_attention.html").read_text(encoding="utf-8")
+        for section in re.split(r"<h2>", page)[1:]:
+            linked = re.findall(r'class="term[^"]*" href="glossary\.html#([^"]+)"', section)
+            assert len(linked) == len(set(linked))
+        assert page.count('class="term') > 20
+
+    @pytest.mark.slow
+    def test_no_letter_with_another_meaning_is_linked(self) -> None:
+        page = (book().site / "book" / "09_attention.html").read_text(encoding="utf-8")
+        assert 'title="head_width' not in page
+        assert 'title="vocab_size' not in page
 
 
 class TestExportedCells:
@@ -506,7 +627,9 @@ class TestCover:
         assert [cells[0] for cells in found] == [str(one.number) for one in CHAPTERS]
         assert [cells[1] for cells in found] == [one.title() for one in CHAPTERS]
         assert all(len(cells[2].split()) >= 4 for cells in found)
-        assert [cells[3] for cells in found] == [one.module for one in CHAPTERS]
+        assert [cells[3] for cells in found] == [f"{one.minutes()} min" for one in CHAPTERS]
+        assert [cells[4] for cells in found] == [one.module for one in CHAPTERS]
+        assert all(5 <= one.minutes() <= 40 for one in CHAPTERS)  # each at one sitting
         assert [row.a["href"] for row in rows] == [f"{one.name}.html" for one in CHAPTERS]
 
     @pytest.mark.slow

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
+WORDS_A_MINUTE, CELLS_A_MINUTE = 200, 4  # of prose, and of code that is read, not run
+NOT_PROSE = re.compile(r"\$[^$]*\$|`[^`]*`|^\s*(:{3,}|`{3,}).*$", re.MULTILINE)
+HIDDEN = {"remove-cell", "remove-input", "hide-input"}
 ENTRY = re.compile(r"^\s*(?:- )?(?P<key>root|file|caption): *(?P<value>[^#\n]*?) *(?:#.*)?$")
 CHAPTER = re.compile(r"book/(?P<number>\d+)_(?P<stem>[a-z]\w*)")
 
@@ -72,6 +75,20 @@ class Chapter(NamedTuple):
         """What it builds: the lines after `> `, which are the docstring of its module too."""
         lines = self.opening().splitlines()
         return " ".join(line[2:].strip() for line in lines if line.startswith("> "))
+
+    def minutes(self) -> int:
+        """How long it takes to read, to five minutes, without its exercises' solutions."""
+        words = cells = 0
+        in_solution = False
+        for cell in json.loads(self.notebook.read_text(encoding="utf-8"))["cells"]:
+            source = "".join(cell["source"])
+            in_solution = in_solution or "solution-start" in source
+            if not in_solution and cell["cell_type"] == "markdown":
+                words += len(NOT_PROSE.sub(" ", source).split())
+            elif not in_solution and not HIDDEN & set(cell["metadata"].get("tags", ())):
+                cells += 1
+            in_solution = in_solution and "solution-end" not in source
+        return max(5, 5 * round((words / WORDS_A_MINUTE + cells / CELLS_A_MINUTE) / 5))
 
 
 def contents(root: Path = ROOT) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """The table of the chapters, from `_toc.yml` and the notebooks: `{chapter-table}`, without content.
 
 One table for each part. A row has the chapter's number, its title as a link, the sentence that
-stands after `> ` under the title, and the module that the chapter exports.
+stands after `> ` under the title, the minutes that reading it takes, and the module that it
+exports. `{reading-time}` says how the minutes are counted, and gives their sum.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from sphinx.util.docutils import SphinxDirective
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
-from chapters import Chapter, chapters
+from chapters import CELLS_A_MINUTE, WORDS_A_MINUTE, Chapter, chapters
 
 
 def row(chapter: Chapter) -> str:
     """A chapter as a row of a Markdown table."""
     sentence = chapter.sentence().replace("|", r"\|")
-    cells = [str(chapter.number), f"{{doc}}`/{chapter.page}`", sentence, f"`{chapter.module}`"]
+    link, module = f"{{doc}}`/{chapter.page}`", f"`{chapter.module}`"
+    cells = [str(chapter.number), link, sentence, f"{chapter.minutes()} min", module]
     return f"| {' | '.join(cells)} |"
 
 
@@ -30,7 +32,7 @@ def tables(root: Path) -> str:
     """The chapters of a book as Markdown, part by part."""
     found = []
     for part, members in groupby(chapters(root), key=lambda chapter: chapter.part):
-        head = ["| No. | Chapter | What it builds | Module |", "|---|---|---|---|"]
+        head = ["| No. | Chapter | What it builds | Reading | Module |", "|---|---|---|---|---|"]
         found += [f"**{part}**", "\n".join([*head, *map(row, members)])]
     return "\n\n".join(found)
 
@@ -46,6 +48,21 @@ class ChapterTable(SphinxDirective):
         return self.parse_text_to_nodes(tables(root))
 
 
+class ReadingTime(SphinxDirective):
+    """`{reading-time}`: a sentence on how the minutes are counted, and their sum."""
+
+    def run(self) -> list[nodes.Node]:
+        found = chapters(Path(self.env.srcdir))
+        hours = sum(chapter.minutes() for chapter in found) / 60
+        sentence = (
+            f"The minutes are counted, not felt: {WORDS_A_MINUTE} words of prose, or "
+            f"{CELLS_A_MINUTE} cells of code, in a minute. That makes {hours:.0f} hours for all "
+            f"{len(found)} chapters; the exercises come on top."
+        )
+        return self.parse_text_to_nodes(sentence)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("chapter-table", ChapterTable)
+    app.add_directive("reading-time", ReadingTime)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

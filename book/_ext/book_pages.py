@@ -3,12 +3,14 @@
 * Figures are shown at the size that they were drawn for.
 * The exercises and solutions of sphinx-exercise all carry the same id; here each gets its own.
 * The bibliography's entries have a role that is no longer a role; what they are in is a list.
+* The theme's script of icons, 1.5 MB, goes: `icons.css` draws the dozen that are seen.
 * The site's front door, `index.html`, leads to the cover with a page that has a language, a title
   and a link, for those whose browser does not follow it by itself.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from html import escape
 from pathlib import Path
@@ -86,9 +88,25 @@ def write_front_door(app: Sphinx, exception: Exception | None) -> None:
         Path(app.outdir, "index.html").write_text(page, encoding="utf-8")
 
 
+ICON_SCRIPT = re.compile(r"\s*<(?:script|link)\b[^>]*scripts/fontawesome\.js[^>]*>(?:</script>)?")
+
+
+def drop_icon_script(app: Sphinx, exception: Exception | None) -> None:
+    """Take the script of icons, and the fonts that it would use, out of the site."""
+    if exception is not None or app.builder.name != "html":
+        return
+    for page in Path(app.outdir).rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        if (without := ICON_SCRIPT.sub("", text)) != text:
+            page.write_text(without, encoding="utf-8")
+    for unused in Path(app.outdir, "_static", "scripts").glob("fontawesome.js*"):
+        unused.unlink()
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     app.add_transform(ShowFiguresAtTheirSize)
     app.add_post_transform(GiveContentsTheirOwnIds)
     app.connect("html-page-context", make_list_of_citations)
     app.connect("build-finished", write_front_door)
+    app.connect("build-finished", drop_icon_script)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

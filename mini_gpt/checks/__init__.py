@@ -1,5 +1,6 @@
-"""Checks for the exercises: each prints `correct: ...`, or `not yet: ...` with the case
-and a hint.
+"""Checks for the exercises: each prints `correct: ...`, or `not yet: ...` and the case.
+
+`checks.hint()` then prints a hint, and called once more what was expected.
 
 Every chapter has a module of checks with its own name, for instance
 `checks.attention.scaling_mean(your_function)`. It is imported when it is first asked
@@ -8,6 +9,10 @@ for.
 
 from importlib import import_module
 from types import ModuleType
+
+from mini_gpt.checks.report import hint
+
+__all__ = ["hint"]
 
 
 def __getattr__(name: str) -> ModuleType:

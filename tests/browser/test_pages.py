@@ -32,7 +32,7 @@ KEEP_ONE_OF_EACH_KIND = r"""() => {
       known.set(box, getComputedStyle(box).backgroundColor + grounds(box.parentElement));
     return known.get(box);
   };
-  const spans = [...document.querySelectorAll("pre span[class]")];
+  const spans = [...document.querySelectorAll("pre span[class]:not(.code-line)")];
   const kinds = spans.map((span) => {
     const { color, backgroundColor, fontSize, fontWeight, opacity } = getComputedStyle(span);
     const own = [color, backgroundColor, fontSize, fontWeight, opacity];
@@ -76,6 +76,9 @@ MEASURE = r"""() => {
     window_width: innerWidth,
     outside: outside.map(head),
     cut: cut.map(head),
+    wide_code: [...document.querySelectorAll("div.cell_input pre")]
+      .filter((code) => code.scrollWidth > code.clientWidth + 1)
+      .map((code) => code.textContent.slice(0, 200)),
     formulas: document.querySelectorAll(".math").length,
     typeset: document.querySelectorAll(".math mjx-container mjx-math").length,
     faults: [...document.querySelectorAll("mjx-merror, [data-mjx-error]")].map(head),
@@ -176,10 +179,16 @@ def test_nothing_is_cut_off(seen: Seen) -> None:
     assert seen.measured["cut"] == []
 
 
-def test_figures_keep_their_paper(seen: Seen, view: View) -> None:
+def test_no_line_of_code_is_wider_than_its_cell(seen: Seen) -> None:
+    """At 1280 pixels every line fits; on a phone what does not fit goes on below, with a mark."""
+    assert seen.measured["wide_code"] == []
+
+
+def test_figures_follow_the_mode(seen: Seen, view: View) -> None:
+    turned = "none" if view.mode == "light" else "invert(0.88) hue-rotate(180deg)"
     for image in seen.measured["images"]:
         assert image["loaded"], image
-        assert image["filter"] == "none", image
+        assert image["filter"] == turned, image
         assert image["ground"] == PAPER, image
 
 

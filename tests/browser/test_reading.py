@@ -10,7 +10,7 @@ import book_cover
 import chapters as toc
 import pytest
 from chapters import Chapter
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from views import VIEWS, View
 
 from rendered import exported_cells
@@ -52,11 +52,103 @@ def test_search_finds_the_causal_mask(visit: Visit, how: str) -> None:
     field.fill("causal mask")
     field.press("Enter")
     expect(page.locator("#search-results")).to_contain_text("matching the search query")
-    found = page.locator(f"#search-results a[href*='{ATTENTION.name}.html']")
+    found = page.locator(f"#search-results a[href*='{ATTENTION.name}.html#']")
     expect(found.first).to_be_visible()
+    section = found.first.inner_text()
     found.first.click()
     expect(page.locator("article h1")).to_contain_text(f"{ATTENTION.number}.")
-    expect(page.locator("article")).to_contain_text("causal")
+    expect(page.get_by_role("heading", name=section).first).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(
+    ("query", "chapter"),
+    [
+        ("KV cache", "generation"),
+        ("causal mask", "attention"),
+        ("perplexity", "loss"),
+        ("BPETokenizer", "tokenizer"),
+        ("learning rate", "optimizer"),
+        ("top-p", "sampling"),
+        ("resuming", "run"),
+    ],
+)
+def test_search_finds_a_section_of_the_right_chapter_first(
+    visit: Visit, query: str, chapter: str
+) -> None:
+    page = visit("search")
+    field = page.locator("main input[type=search]")
+    field.fill(query)
+    field.press("Enter")
+    results = page.locator("ol.section-results li").filter(has_not_text="Glossary")
+    first = results.first.locator("a").get_attribute("href") or ""
+    assert first.startswith(f"{toc.chapter(chapter).page}.html#"), first
+    assert len(results.first.locator("p").inner_text()) > 40
+
+
+def test_search_says_when_nothing_is_found(visit: Visit) -> None:
+    page = visit("search")
+    field = page.locator("main input[type=search]")
+    field.fill("xylophone")
+    field.press("Enter")
+    expect(page.locator(".search-summary")).to_contain_text("No section matches")
+
+
+def test_the_arrow_keys_turn_the_pages(visit: Visit) -> None:
+    page = visit(CHAPTERS[1].page)
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(f"**/{CHAPTERS[2].page}.html")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(f"**/{CHAPTERS[1].page}.html")
+
+
+def test_a_term_shows_its_meaning_on_hover_and_on_focus(visit: Visit) -> None:
+    page = visit(ATTENTION.page)
+    meaning = page.locator("#meaning")
+    expect(meaning).to_be_hidden()
+    term = page.locator("a.term", has_text="softmax").first
+    term.hover()
+    expect(meaning).to_contain_text("sum to 1")
+    page.mouse.move(0, 0)
+    expect(meaning).to_be_hidden()
+    term.focus()
+    expect(meaning).to_be_visible()
+    expect(term).to_have_attribute("aria-describedby", "meaning")
+    page.keyboard.press("Escape")
+    expect(meaning).to_be_hidden()
+    term.click()
+    page.wait_for_url("**/glossary.html#term-softmax")
+
+
+def test_a_tap_shows_the_meaning_and_a_second_follows(site: Path, browser: Browser) -> None:
+    phone = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = phone.new_page()
+    page.goto((site / f"{ATTENTION.page}.html").as_uri())
+    term = page.locator("a.term", has_text="softmax").first
+    term.tap()
+    expect(page.locator("#meaning")).to_contain_text("sum to 1")
+    assert page.url.endswith(f"{ATTENTION.name}.html")
+    term.tap()
+    page.wait_for_url("**/glossary.html#term-softmax")
+    phone.close()
+
+
+def test_a_symbol_shows_its_meaning(visit: Visit) -> None:
+    page = visit(toc.chapter("config").page)
+    page.locator("a.term:has(.math)").first.hover()
+    expect(page.locator("#meaning")).to_have_text("batch: sequences in a batch")
+
+
+def test_code_on_a_phone_is_copied_as_it_was_written(visit: Visit) -> None:
+    page = visit(ATTENTION.page)
+    code = "div.cell_input pre"
+    wide = page.locator(code).first.text_content()
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(page.locator(f"{code}.lines").first).to_be_attached()
+    assert (page.locator(code).first.text_content() or "").rstrip() == (wide or "").rstrip()
+    marked = page.locator(f"{code} .code-line").evaluate_all(
+        "lines => lines.filter((line) => line.offsetHeight > 30).length"
+    )
+    assert marked > 0
 
 
 @pytest.fixture(scope="class", params=CHAPTERS, ids=lambda chapter: chapter.name)
@@ -111,6 +203,14 @@ class TestEveryChapter:
         shown = opened.locator("article").text_content() or ""
         for word in ("#|", "default_exp", "pip install --quiet", "COLAB_JUPYTER_IP"):
             assert word not in shown
+
+    def test_its_pictures_are_numbered_and_captioned(self, opened: Page, chapter: Chapter) -> None:
+        captions = opened.locator("p.figure-caption")
+        numbers = captions.locator(".number").all_text_contents()
+        assert numbers == [f"Figure {chapter.number}.{place + 1}" for place in range(len(numbers))]
+        assert len(numbers) >= 5
+        for text in captions.all_text_contents():
+            assert len(text.split()) >= 5, text
 
     def test_code_is_copied_as_it_is_shown(self, opened: Page) -> None:
         code = opened.locator(".cell.exported .cell_input pre").first
