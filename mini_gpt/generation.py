@@ -29,6 +29,7 @@ from .support.modes import without_training
 from .support.prompts import check_prompt, encode_prompt
 from .support.recording import last_position, replay
 from .support.text_streamer import FinishReason, TextStreamer
+from .support.threads import one_if_small
 
 
 # %% ../book/19_generation.ipynb #e8190d1b
@@ -113,6 +114,7 @@ class InferenceSession:
         self.caches = self._new_caches()
         self.ids: list[list[int]] = []
         self._modules = list(model.modules())  # looked up once, used for every token
+        self._parameters = sum(weights.numel() for weights in model.parameters())
 
     def _new_caches(self) -> list[KVCache]:
         return [KVCache(self.context) for _ in range(self.model.config.layers)]
@@ -144,8 +146,9 @@ class InferenceSession:
         if self.length > self.context:  # the window slides, and every position moves
             caches = self._new_caches()
             window = [ids[-self.context :] for ids in self.ids]
-        with without_training(self._modules):
-            batch = torch.tensor(window, device=self.device)
+        batch = torch.tensor(window, device=self.device)
+        threads = one_if_small(self._parameters, batch.numel())
+        with without_training(self._modules), threads:
             return self.model(batch, caches, last=last)
 
     def select_rows(self, rows: Sequence[int]) -> None:

@@ -32,6 +32,7 @@ from .support.run_folder import begin_run, clear_run, lock_run
 from .support.signals import TrainingStopped, stop_on_signals
 from .support.state_file import loading, random_states, set_random_states
 from .support.text_bytes import count_text_bytes
+from .support.threads import fitting_threads
 from .support.validation import whole_number
 from .trainer import Measurement, TrainConfig, Trainer
 
@@ -307,7 +308,9 @@ def train(
         validation_bytes = count_text_bytes(tokenizer, validation_tokens[1:])
     whole_number("validation_bytes", validation_bytes, at_least=1)
     save = partial(_save, trainer, tokenizer, run, keep_checkpoints)
-    with lock_run(run if first else None, resume=resume, overwrite=overwrite):
+    tokens = trainer.config.batch_size * model.config.context_length
+    lock = lock_run(run if first else None, resume=resume, overwrite=overwrite)
+    with lock, fitting_threads(model, tokens // trainer.config.accumulation_steps):
         best = _go_on(trainer, run) if run is not None and resume else None
         if run is not None and first:  # all has been checked: from here on, we write
             if not resume:

@@ -23,6 +23,7 @@ from mini_gpt.support.files import (
     utf8_name,
 )
 from mini_gpt.support.model_folder import CHECKPOINT_FILES
+from mini_gpt.support.threads import keep_threads
 
 # Nothing is pickled, not even by torch.save with its restricted reader: the tensors go
 # into a format that cannot hold code, the rest into JSON, which people can read. It
@@ -43,16 +44,21 @@ def random_states() -> dict[str, Any]:
         ),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+        "threads": torch.get_num_threads(),  # more would sum in another order
     }
 
 
 def set_random_states(states: dict[str, Any]) -> None:
-    """Put the generators where they stood when `random_states` was called."""
+    """Put the generators where they stood when `random_states` was called.
+
+    As many threads as then are taken too, where `fitting_threads` has chosen others.
+    """
     random.setstate(states["python"])
     np.random.set_state(states["numpy"])  # noqa: NPY002
     torch.set_rng_state(states["torch"])
     if states["cuda"] is not None and torch.cuda.is_initialized():
         torch.cuda.set_rng_state(states["cuda"])
+    keep_threads(states.get("threads", torch.get_num_threads()))
 
 
 def flatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:

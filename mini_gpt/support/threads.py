@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 
@@ -22,6 +23,8 @@ _SMALL = 2**24
 _LARGE = 2**29  # of a pass that is tried; more tokens would tell no more
 _TURN, _TURNS = 0.02, 3  # seconds of one number of threads, and how often it is tried
 _WORTH_IT = 0.85  # what more threads must get the time down to
+# Whether somebody further out has chosen the number of threads, or was asked for one.
+_decided: ContextVar[str | None] = ContextVar("_decided", default=None)
 
 
 @contextmanager
@@ -29,6 +32,7 @@ def fitting_threads(model: GPT, tokens: int, count: int | None = None) -> Iterat
     """As many threads inside as a model can use; before and after, those there were.
 
     Who has asked PyTorch for fewer threads than there are cores gets no more of them.
+    Inside another `fitting_threads`, that one has decided.
 
     Args:
         model: A model on its device; on any but the CPU, nothing is changed.
@@ -39,12 +43,40 @@ def fitting_threads(model: GPT, tokens: int, count: int | None = None) -> Iterat
     Yields:
         How many there are.
     """
+    if _decided.get() is not None:
+        yield torch.get_num_threads()
+        return
     before = torch.get_num_threads()
-    if count is None:
-        count = choose_threads(model, tokens)
-    torch.set_num_threads(count)
+    decided = _decided.set("chosen" if count is None else "asked for")
     try:
-        yield count
+        torch.set_num_threads(count or choose_threads(model, tokens))
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)
+        _decided.reset(decided)
+
+
+def keep_threads(count: int) -> None:
+    """Take so many inside `fitting_threads`, unless somebody has asked for a number."""
+    if _decided.get() == "chosen":
+        torch.set_num_threads(count)
+
+
+@contextmanager
+def one_if_small(parameters: int, tokens: int) -> Iterator[None]:
+    """One thread inside, if a pass is too small for several; nothing is tried.
+
+    Args:
+        parameters: Of the model.
+        tokens: How many tokens it is given at once, over all rows.
+    """
+    before = torch.get_num_threads()
+    if before == 1 or 2 * parameters * tokens >= _SMALL:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(before)
 
@@ -65,7 +97,7 @@ def choose_threads(model: GPT, tokens: int) -> int:
     tokens = min(tokens, max(1, _LARGE // per_token))
     time_ = min(tokens, model.config.context_length)
     ids = torch.zeros(tokens // time_, time_, dtype=torch.long)
-    with without_training(model.modules()), torch.inference_mode():
+    with without_training(model.modules()), torch.no_grad():
         return fastest(candidates(most), lambda: model(ids))
 
 

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from mini_gpt.characters import CharTokenizer
 from mini_gpt.config import GPTConfig
+from mini_gpt.generation import InferenceSession, generate_stream
 from mini_gpt.model import GPT
+from mini_gpt.run import train
+from mini_gpt.sampling import SampleConfig
 from mini_gpt.support import threads
 from mini_gpt.support.threads import candidates, choose_threads, fastest, fitting_threads
+from mini_gpt.trainer import Stepper, TrainConfig
 from tiny import tiny_config
 
 
@@ -146,3 +154,71 @@ class TestFittingThreads:
         monkeypatch.setattr(threads, "choose_threads", lambda *_: pytest.fail("chosen anew"))
         with fitting_threads(middling, 50, count=2) as count:
             assert count == torch.get_num_threads() == 2
+
+
+class TestThePackagesOwnLoops:
+    """`train` and what writes: a fitting number inside, and after it the one there was."""
+
+    def used_by(self, monkeypatch: pytest.MonkeyPatch, owner: type[Any], name: str) -> list[int]:
+        """The numbers of threads with which a method is called from here on."""
+        used, real = [], getattr(owner, name)
+
+        def method(self: Any, *given: Any, **named: Any) -> Any:
+            used.append(torch.get_num_threads())
+            return real(self, *given, **named)
+
+        monkeypatch.setattr(owner, name, method)
+        return used
+
+    def run(self, out: Path | None, steps: int, resume: bool = False) -> None:
+        tokens = np.arange(400) % 11
+        config = TrainConfig(steps=steps, batch_size=5, eval_every=2, device="cpu")
+        model = GPT(tiny_config(vocab_size=11))
+        train(model, tokens, tokens, CharTokenizer("abcdefghijk"), config, out=out, resume=resume)
+
+    def test_training(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        used = self.used_by(monkeypatch, Stepper, "step")
+        monkeypatch.setattr(threads, "choose_threads", lambda model, tokens: 2)
+        self.run(None, 3)
+        assert used == [2] * 3
+        assert torch.get_num_threads() == 3
+
+    def test_a_run_that_goes_on_keeps_its_number(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used = self.used_by(monkeypatch, Stepper, "step")
+        monkeypatch.setattr(threads, "choose_threads", lambda model, tokens: 2)
+        self.run(tmp_path / "run", 2)
+        monkeypatch.setattr(threads, "choose_threads", lambda model, tokens: 1)
+        self.run(tmp_path / "run", 4, resume=True)
+        assert used == [2] * 4
+        self.run(tmp_path / "other", 1)
+        assert used[4:] == [1]
+        assert torch.get_num_threads() == 3
+
+    def test_whoever_asks_further_out_is_obeyed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used = self.used_by(monkeypatch, Stepper, "step")
+        monkeypatch.setattr(threads, "choose_threads", lambda model, tokens: 2)
+        self.run(tmp_path / "run", 2)
+        with fitting_threads(GPT(tiny_config()), 1, count=1):
+            self.run(tmp_path / "run", 4, resume=True)
+        assert used == [2, 2, 1, 1]
+
+    def test_writing_with_a_small_model_takes_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        used = self.used_by(monkeypatch, GPT, "forward")
+        model, tokenizer = GPT(tiny_config(vocab_size=3)), CharTokenizer("abc")
+        for _ in generate_stream(model, tokenizer, "ab", SampleConfig(max_new_tokens=4)):
+            assert torch.get_num_threads() == 3  # whoever reads has all of them meanwhile
+        assert used == [1] * 4
+
+    def test_larger_passes_take_what_there_is(
+        self, middling: GPT, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        used = self.used_by(monkeypatch, GPT, "forward")
+        session = InferenceSession(middling)
+        session.feed([[1] * 12] * 2)
+        session.select_rows([0])
+        session.feed([[2]])
+        assert used == [3, 1]
