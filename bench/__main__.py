@@ -21,6 +21,7 @@ BENCHMARKS = (
     "health",
     "finetuning",
     "reinforcement",
+    "evaluation",
 )
 
 

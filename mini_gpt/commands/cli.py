@@ -25,6 +25,7 @@ import tyro
 import mini_gpt
 from mini_gpt.commands.chat import ESSENTIALS as CHAT_ESSENTIALS
 from mini_gpt.commands.chat import Chat, run_chat
+from mini_gpt.commands.evaluate import Evaluate, run_evaluate
 from mini_gpt.commands.finetune import Finetune, run_finetune
 from mini_gpt.commands.help_texts import print_help
 from mini_gpt.commands.info import Info, run_info
@@ -59,6 +60,7 @@ COMMANDS = {
     "sample": Command(Sample, run_sample, SAMPLE_ESSENTIALS),
     "plot": Command(Plot, run_plot),
     "info": Command(Info, run_info),
+    "evaluate": Command(Evaluate, run_evaluate),
     "finetune": Command(Finetune, run_finetune),
     "chat": Command(Chat, run_chat, CHAT_ESSENTIALS),
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import bz2
+import gzip
 import lzma
 import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Bool, Int, Integer
+from jaxtyping import Bool, Float, Int, Integer
 
 PROGRAMS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, mtime=0),  # the same on every day
     "bzip2": bz2.compress,
     "xz": lzma.compress,
 }
@@ -20,7 +22,7 @@ def file_loss(program: str, text: str, read_first: str = "") -> float:
     """Nats for each character that a text adds to a compressed file.
 
     Args:
-        program: "bzip2" or "xz".
+        program: "gzip", "bzip2" or "xz".
         read_first: Text that stands in the file before it.
     """
     compress, before = PROGRAMS[program], read_first.encode()
@@ -41,6 +43,13 @@ def adaptive_loss(
         first: The tokens from this place on are measured; all are learned from.
         order: Length of the longest run that is counted.
     """
+    return float(adaptive_losses(tokens, vocab_size, order)[first:].mean())
+
+
+def adaptive_losses(
+    tokens: Integer[np.ndarray, " tokens"], vocab_size: int, order: int
+) -> Float[np.ndarray, " tokens"]:
+    """The loss of each token in turn, by such a model."""
     chances = np.full(len(tokens), 1 / vocab_size)
     by_context = np.arange(len(tokens))  # equal contexts together, in their order
     for n in range(1, order + 1):
@@ -55,7 +64,8 @@ def adaptive_loss(
         blend = (seen + kinds * shorter) / np.maximum(total + kinds, 1)
         chances[n - 1 :] = np.where(total == 0, shorter, blend)
         by_context = by_gram[by_gram < len(grams) - 1]  # they are the next contexts
-    return float(-np.log(chances[first:]).mean())
+    losses: Float[np.ndarray, " tokens"] = -np.log(chances)
+    return losses
 
 
 def _earlier(
