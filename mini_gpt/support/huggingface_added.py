@@ -17,6 +17,7 @@ from mini_gpt.support.files import printable
 from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT, gpt2_byte_characters
 from mini_gpt.support.huggingface_rules import (
     ADDED_TOKEN,
+    GPT2_CLASSES,
     MORE,
     ROLES,
     check,
@@ -67,12 +68,20 @@ def read_added_tokens(
     for token in listed:
         _put(found, token, token["id"])
     described = configuration(folder).get("added_tokens_decoder") or {}
-    for id, token in sorted((int(id), token) for id, token in described.items()):
+    for id, token in sorted(
+        ((int(id), token) for id, token in described.items()), key=itemgetter(0)
+    ):
         _put(found, token, id)
+    written = {token["content"] for token in described.values()}
+    if described and (lost := [text for text in found if text not in written]):
+        raise ValueError(
+            f"the added token {lost[0][:80]!r} is not in added_tokens_decoder of "
+            "tokenizer_config.json, so that some of their classes forget it"
+        )
     more = json_object(folder / "added_tokens.json")
     for content, id in sorted(more.items(), key=itemgetter(1)):
         _put(found, {"content": content}, id)
-    roles = named_roles(folder)
+    roles = _roles(folder)
     for content, named in roles.items():
         known = found[content].id if content in found else vocabulary.get(content)
         if known is None:
@@ -173,8 +182,12 @@ def _check_passes(found: Mapping[str, Added]) -> None:
                 )
 
 
-def named_roles(folder: Path) -> dict[str, list[str]]:
-    """The tokens that the two files of settings give a role, and the roles of each."""
+def _roles(folder: Path) -> dict[str, list[str]]:
+    """The tokens that the two files of settings give a role, and the roles of each.
+
+    GPT-2's class, which reads the two older files, gives its own end of text to three
+    roles for which no token is named.
+    """
     found: dict[str, list[str]] = {}
     described = json_object(folder / "special_tokens_map.json")
     check(described, dict.fromkeys([*ROLES, *MORE]), "special_tokens_map.json")
@@ -188,6 +201,11 @@ def named_roles(folder: Path) -> dict[str, list[str]]:
                     where = f"the added token {short(token.get('content'))}"
                     token = check(token, ADDED_TOKEN, where)["content"]
                 found.setdefault(token, []).append(name)
+    kind, single = configuration(folder).get("tokenizer_class"), "tokenizer.json"
+    if kind in GPT2_CLASSES or not (folder / single).is_file():
+        for role in ("bos_token", "eos_token", "unk_token"):
+            if not any(role in names for names in found.values()):
+                found.setdefault(END_OF_TEXT, []).append(role)
     return found
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from mini_gpt.support.files import read_text
 from mini_gpt.support.gpt2_vocabulary import (
-    END_OF_TEXT,
     gpt2_byte_characters,
     parse_merge,
     parse_merges,
@@ -19,7 +18,6 @@ from mini_gpt.support.gpt2_vocabulary import (
 )
 from mini_gpt.support.huggingface_added import (
     check_shared,
-    named_roles,
     read_added_tokens,
 )
 from mini_gpt.support.huggingface_rules import (
@@ -117,21 +115,9 @@ def _read_single(folder: Path) -> _Read:
 
 
 def _read_pair(folder: Path) -> _Read:
-    """What the two older files say.
-
-    Their library gives GPT-2's end of text to whatever has no such token of its own.
-    """
-    ids = json_object(folder / "vocab.json")
+    """What the two older files say; which tokens are special, other files do."""
     merges = parse_merges(read_text(folder / "merges.txt"))
-    if END_OF_TEXT in ids:
-        token = {"content": END_OF_TEXT, "id": ids[END_OF_TEXT], "special": True}
-        return ids, merges, [token]
-    lacking = {"bos_token", "eos_token", "unk_token"}.difference(
-        *named_roles(folder).values()
-    )
-    if lacking:
-        raise ValueError(f"it lacks {END_OF_TEXT}, and names no {min(lacking)}")
-    return ids, merges, []
+    return json_object(folder / "vocab.json"), merges, []
 
 
 def _check_merges(tokenizer: BPETokenizer, merges: list[tuple[str, str]]) -> None:

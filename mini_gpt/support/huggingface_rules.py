@@ -57,10 +57,8 @@ ADDED_TOKEN: Rules = {
 }
 ROLES = [f"{x}_token" for x in ("bos", "eos", "unk", "sep", "pad", "cls", "mask")]
 MORE = ["additional_special_tokens", "extra_special_tokens"]
-CLASSES = [
-    *("GPT2Tokenizer", "GPT2TokenizerFast", "PreTrainedTokenizerFast"),
-    *("TokenizersBackend", None),
-]
+GPT2_CLASSES = ["GPT2Tokenizer", "GPT2TokenizerFast"]
+CLASSES = [*GPT2_CLASSES, "PreTrainedTokenizerFast", "TokenizersBackend", None]
 # Of batches, of decoding, of prompts, of where a file came from.
 # fmt: off
 OF_NO_ID = [

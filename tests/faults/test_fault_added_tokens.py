@@ -181,7 +181,7 @@ class TestSpecialIdsAnywhere:
         lines = [" ".join(pair) for pair in model["merges"]]
         (tmp_path / "merges.txt").write_text("\n".join(["#version: 0.2", *lines, ""]), "utf-8")
         (tmp_path / "added_tokens.json").write_text('{"that is": 285}')
-        with pytest.raises(ValueError, match=r"lacks <\|endoftext\|>, and names no bos"):
+        with pytest.raises(ValueError, match=r"bos_token '<\|endoftext\|>' is none of its tokens"):
             read_huggingface_tokenizer(tmp_path)
         roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<s>", "pad_token": "<pad>"}
         roles["tokenizer_class"] = "GPT2Tokenizer"
@@ -202,6 +202,31 @@ class TestSpecialIdsAnywhere:
         auto = AutoTokenizer.from_pretrained(tmp_path)
         assert auto("the<user>")["input_ids"] == ours.encode("the<user>", allowed_special=special)
         assert auto.eos_token_id == 1
+
+    def test_gpt2s_class_adds_an_end_of_text_by_itself(self, tmp_path: Path) -> None:
+        """With only its class named, theirs knows one token more, which ends a text there."""
+        read(trained(), tmp_path)
+        config = {"tokenizer_class": "GPT2Tokenizer", "eos_token": "</s>"}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        assert len(AutoTokenizer.from_pretrained(tmp_path)) == 286
+        with pytest.raises(ValueError, match=r"bos_token '<\|endoftext\|>' is none of its tokens"):
+            read_huggingface_tokenizer(tmp_path)
+        config |= {"bos_token": "<s>", "unk_token": "<pad>"}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        auto = AutoTokenizer.from_pretrained(tmp_path)
+        ours = read_huggingface_tokenizer(tmp_path)
+        assert (len(auto), auto.eos_token_id) == (ours.vocab_size, ours.end_of_text) == (285, 2)
+
+    def test_two_lists_of_added_tokens_that_differ(self, tmp_path: Path) -> None:
+        """GPT-2's class takes the one in tokenizer_config.json, and forgets the other."""
+        theirs = trained()
+        theirs.add_tokens(["that is"])
+        described = {"286": {"content": "question", "special": False, "normalized": True}}
+        read(theirs, tmp_path)
+        config = {"eos_token": "</s>", "added_tokens_decoder": described}
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+        with pytest.raises(ValueError, match="token '<s>' is not in added_tokens_decoder"):
+            read_huggingface_tokenizer(tmp_path)
 
 
 class TestAddedTokensThatAreText:

@@ -172,7 +172,7 @@ EDITS: list[tuple[str, dict[str, Any], str]] = [
     (
         "tokenizer_config.json",
         {"added_tokens_decoder": {"5": {"content": "the"}}},
-        "two ids",
+        "is not in added_tokens_decoder",
     ),
     (
         "tokenizer_config.json",
