@@ -34,7 +34,7 @@ from mini_gpt.tokenizer import BPETokenizer
 
 ADAPTER, CHECKPOINT = "adapter.safetensors", "checkpoint"
 GENERATED, TEST = 6000, 120  # exchanges to learn from where no file is given, to test
-RATES = {"lora": 1e-2, "full": 1e-3}
+RATES = {"lora": 3e-3, "full": 1e-3}
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,12 @@ class Finetune:
     """Train low-rank maps beside the linear maps, or all weights."""
     rank: int = 8
     """Rank of the low-rank maps."""
-    steps: int = 300
+    steps: int = 600
     """Steps of training."""
-    batch_size: int = 32
+    batch_size: int = 16
     """Commands in each step."""
     learning_rate: float | None = None
-    """Highest learning rate; if not given, 0.01 for lora and 0.001 for full."""
+    """Highest learning rate; if not given, 0.003 for lora and 0.001 for full."""
     seed: int = 0
     """Seed of the commands, their order and the low-rank maps."""
     device: str = "auto"

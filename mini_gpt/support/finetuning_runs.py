@@ -10,15 +10,17 @@ import itertools
 import json
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from mini_gpt.data import BatchLoader
 from mini_gpt.finetuning import (
     Classifier,
     add_lora,
@@ -39,6 +41,7 @@ from mini_gpt.tokenizer import BPETokenizer
 TAUGHT = ("repeat", "reverse", "count", "speak")
 RATES = {"full": 1e-3, "lora": 3e-3}
 STEPS, BATCH_SIZE, CLASS_STEPS = 200, 16, 60
+WAYS = ("head", "lora", "full", "head, twin", "full, twin")
 _STORED = Path(__file__).with_name("stored") / "finetuning.json"
 Labeled = tuple[str, int]  # a text and the number of its class
 
@@ -83,6 +86,52 @@ def accuracies(
     return {task: torch.tensor(some) for task, some in rows.items()}
 
 
+def _span(values: Float[Tensor, " seeds"], form: str) -> str:
+    """The smallest and the largest of some values, or one where they look alike."""
+    low, high = form.format(values.min()), form.format(values.max())
+    return low if low == high else f"{low} to {high}"
+
+
+def rank_table(record: dict[str, Any]) -> str:
+    """The chapter's table of ranks, all seeds of a row in one cell."""
+    records = record["ranks"]
+    before = by_rank(records, "bits_per_byte", [None])[:, 0]
+    rows = [
+        "| trained | exact match | bits per byte |",
+        "|---|---|---|",
+        f"| nothing | 0% | {_span(before, '{:.2f}')} |",
+    ]
+    for rank, name in (
+        *((n, f"LoRA, rank {n}") for n in (1, 8, 32)),
+        (0, "all weights"),
+    ):
+        exact = _span(100 * mean_exact(records, [rank])[:, 0], "{:.0f}%")
+        lost = _span(by_rank(records, "bits_per_byte", [rank])[:, 0], "{:.2f}")
+        rows.append(f"| {name} | {exact} | {lost} |")
+    return "\n".join(rows)
+
+
+def class_table(record: dict[str, Any]) -> str:
+    """The chapter's table of ways to tell classes apart, all seeds in one cell."""
+    names = {
+        "bag of words": "bag of words",
+        "head": "head alone",
+        "lora": "LoRA, rank 8",
+        "full": "all weights",
+        "head, twin": "twin, head alone",
+        "full, twin": "twin, all weights",
+    }
+    found = accuracies(record["classes"], list(names))
+    rows = ["| | who speaks | in order |", "|---|---|---|"]
+    for place, name in enumerate(names.values()):
+        cells = [
+            _span(100 * found[task][:, place], "{:.0f}%")
+            for task in ("who speaks", "in order")
+        ]
+        rows.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
 def exchanges(
     text: str, tokenizer: BPETokenizer, kinds: Sequence[str], seed: int
 ) -> tuple[list[Exchange], list[Exchange]]:
@@ -100,6 +149,17 @@ def exchanges(
     avoid = {one.command for one in test}
     training = make_exchanges(kinds, words, 4000, 2 * seed, avoid=avoid, lines=spoken)
     return training, test
+
+
+def mixed(
+    batches: Iterator[tuple[Tensor, Tensor]], old: Int[np.ndarray, " tokens"], seed: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Two batches of commands, then one of the text that was learned before; again."""
+    windows = BatchLoader(old, batch_size=4, context_length=64, seed=seed)
+    while True:
+        yield next(batches)
+        yield next(batches)
+        yield next(windows)
 
 
 def stretches(text: str, length: int = 10) -> list[str]:
@@ -221,11 +281,12 @@ def compare(
     test: Sequence[Labeled],
     seed: int,
     steps: int = CLASS_STEPS,
+    ways: Sequence[str] = WAYS,
 ) -> dict[str, float]:
-    """A task in five ways; the twin has the shape of the model and random weights."""
+    """A task in several ways; the twin has the model's shape and random weights."""
     rates = {"head": 3e-2, "full": 3e-4, "lora": 3e-3}
     found = {"bag of words": bag_of_words(training, test)}
-    for name in ("head", "lora", "full", "head, twin", "full, twin"):
+    for name in ways:
         kind = name.partition(",")[0]
         torch.manual_seed(seed)
         model = GPT(base.config) if "twin" in name else copy.deepcopy(base)

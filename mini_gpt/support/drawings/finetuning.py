@@ -218,3 +218,61 @@ def memory(rows: Mapping[str, Mapping[str, int]]) -> Picture:
         sheet.text((x + 22, y + 8), part, size=12, anchor="start")
         x += 40 + text_width(part, 12)
     return sheet.finish()
+
+
+def template(prompt: Sequence[str], answer: Sequence[str]) -> Picture:
+    """Who writes which tokens: the user's turn, the model's turn, the marks between."""
+    sheet = Drawing(
+        f"The template. Given are the tokens {' '.join(prompt)}; the model writes "
+        f"{' '.join(answer)}."
+    )
+    x: Units = 0
+    y: Units = 0
+    rows: list[tuple[Units, Units, Units, str]] = []
+    for name, tokens in (("given", prompt), ("written by the model", answer)):
+        if x:  # each turn begins a line
+            x, y = 0, y + 66
+        begin = x
+        for token in tokens:
+            shown = token.replace(" ", "␣").replace("\n", "⏎")
+            wide = max(text_width(shown, 12, mono=True) + 8, 26)
+            if x + wide > 440:
+                rows.append((begin, x - 4, y, ""))
+                x, y = 0, y + 66
+                begin = 0
+            mark = token.startswith("<|")
+            color = "purple" if mark else "gray" if tokens is prompt else "orange"
+            sheet.box(x, y, wide, 28, shown, color=color, size=12, mono=True)
+            x += wide + 4
+        rows.append((begin, x - 4, y, name))
+    for begin, end, at, name in rows:
+        if end > begin:
+            sheet.line([(begin, at + 34), (end, at + 34)])
+        if name:
+            sheet.text(((begin + end) / 2, at + 45), name, size=12)
+    return sheet.finish()
+
+
+def two_trainings(before: Mapping[str, str], after: Mapping[str, str]) -> Picture:
+    """Pre-training and fine-tuning one after the other, with what each was given."""
+    told = [", ".join(f"{k} {v}" for k, v in some.items()) for some in (before, after)]
+    sheet = Drawing(
+        f"Random weights become the shipped model by pre-training ({told[0]}), and "
+        f"that becomes a model that obeys by fine-tuning ({told[1]})."
+    )
+    names = ("random\nweights", "writes like\nShakespeare", "obeys")
+    colors = ("gray", "blue", "green")
+    boxes = [
+        sheet.box(place * 178, 40, 94, 48, name, color=color, size=13)
+        for place, (name, color) in enumerate(zip(names, colors, strict=True))
+    ]
+    for start, end, name, facts in (
+        (boxes[0], boxes[1], "pre-training", before),
+        (boxes[1], boxes[2], "fine-tuning", after),
+    ):
+        sheet.arrow([start.right, end.left], width=3)
+        middle = (start.right[0] + end.left[0]) / 2
+        sheet.text((middle, 22), name, size=13, bold=True)
+        for line, (what, how) in enumerate(facts.items()):
+            sheet.text((middle, 108 + 17 * line), f"{what}: {how}", size=12)
+    return sheet.finish()
