@@ -15,6 +15,7 @@ import os
 import platform
 import signal
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Annotated, Any, NamedTuple
@@ -64,7 +65,7 @@ COMMANDS = {
     "finetune": Command(Finetune, run_finetune),
     "chat": Command(Chat, run_chat, CHAT_ESSENTIALS),
 }
-_ABOUT = "Train a small GPT, let it write, compare runs."
+_ABOUT = "Train a small GPT, let it write, measure it, teach it to answer."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -113,9 +114,9 @@ def _obey(words: list[str]) -> int:
         print(f"mini-gpt {mini_gpt.__version__} (torch {torch.__version__}, {python})")
         return 0
     if first == "--completion":
-        shell = words[1] if words[1:] in (["bash"], ["zsh"], ["tcsh"]) else None
+        shell = words[1] if words[1:] in (["bash"], ["zsh"]) else None
         if shell is None:
-            raise ValueError("name a shell: mini-gpt --completion bash, zsh or tcsh")
+            raise ValueError("name a shell: mini-gpt --completion bash or zsh")
         _print_completion(shell)
         return 0
     if first not in COMMANDS:
@@ -150,24 +151,35 @@ def overview() -> str:
     """What `mini-gpt --help` says."""
     width = max(map(len, COMMANDS))
     about = {name: inspect.getdoc(c.options) or "" for name, c in COMMANDS.items()}
-    first = {name: " ".join(a.split()).split(". ")[0] for name, a in about.items()}
+    first = {
+        n: " ".join(a.split()).split(". ")[0].rstrip(".") for n, a in about.items()
+    }
     return "\n".join(
         [
             "usage: mini-gpt COMMAND [OPTIONS]",
             "",
             _ABOUT,
             "",
-            *(f"  {name:<{width}}  {words}" for name, words in first.items()),
+            *(
+                _row(f"  {name:<{width}}  ", f"{words}.")
+                for name, words in first.items()
+            ),
             "",
             "  mini-gpt COMMAND --help        explains a command",
             "  mini-gpt --version             says which one this is",
-            "  mini-gpt --completion SHELL    completes words in bash, zsh or tcsh",
+            "  mini-gpt --completion SHELL    completes words in bash and zsh",
             "",
             "To begin, with the model that comes with it:",
             "",
             '  mini-gpt sample --prompt "ROMEO."',
         ]
     )
+
+
+def _row(head: str, words: str) -> str:
+    """A row of a table whose right column has several lines where it must."""
+    below = " " * len(head)
+    return textwrap.fill(words, 79, initial_indent=head, subsequent_indent=below)
 
 
 def _print_completion(shell: str) -> None:

@@ -79,7 +79,7 @@ class TestWrongWords:
             (["sample", "shakespear"], "did you mean mini-gpt sample shakespeare?"),
             (["sample", "letter.txt"], 'mini-gpt sample --prompt-file "letter.txt"'),
             (["sample", "runs/spring"], "did you mean mini-gpt sample runs/sprung?"),
-            (["--completion", "fish"], "mini-gpt --completion bash, zsh or tcsh"),
+            (["--completion", "fish"], "mini-gpt --completion bash or zsh"),
         ],
     )
     def test_what_was_probably_meant_is_said(
@@ -205,10 +205,17 @@ class TestHelp:
         assert said["out"] == "The picture to write (PNG)."
         assert set(said) == {"runs", "out"}
 
-    def test_words_can_be_completed(self, capsys: pytest.CaptureFixture[str]) -> None:
-        script = shown(["--completion", "bash"], capsys)
+    @pytest.mark.parametrize("shell", ["bash", "zsh"])
+    def test_words_can_be_completed(self, shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+        script = shown(["--completion", shell], capsys)
         for word in (*cli.COMMANDS, "--learning-rate", "--prompt"):
             assert word in script
+
+    def test_no_line_of_the_list_is_broken_by_a_terminal(
+        self, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert cli.main(["--help"]) == 0
+        assert max(map(len, capsys.readouterr().out.splitlines())) < 80
 
 
 @pytest.mark.slow
