@@ -26,6 +26,7 @@ from .support.checkpoint import best_step, best_weights, newest_state, save_run
 from .support.data_checks import check_tokenizer
 from .support.distributed import all_gather_objects, any_rank_stops, rank
 from .support.metrics import Metrics
+from .support.model_checks import check_shape
 from .support.model_folder import save_pretrained
 from .support.rescue import saving_on_error
 from .support.run_folder import begin_run, clear_run, lock_run
@@ -96,9 +97,7 @@ def load_training_state(trainer: Trainer, state: dict[str, Any]) -> None:
     Raises:
         ValueError: naming what does not fit.
     """
-    if (found := asdict(trainer.model.config)) != state["shape"]:
-        there = f"the checkpoint is of the shape {state['shape']}"
-        raise ValueError(f"{there}, the model is {found}")
+    check_shape(trainer.model.config, state["shape"])
     with loading("batches"):
         if (seed := state["batches"]["seed"]) != trainer.config.seed:
             raise ValueError(f"it has seed {seed}, here it is {trainer.config.seed}")

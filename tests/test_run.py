@@ -200,7 +200,7 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         return str(caught.value)
 
     other = GPT(GPTConfig(vocab_size=50, context_length=6, layers=1, heads=2, width=8))
-    assert "'vocab_size': 50" in complaint(other, RUN)
+    assert "vocab_size 31 (50), layers 2 (1)" in complaint(other, RUN)
     assert "batch_size 10, here it is 5" in complaint(fresh(), replace(RUN, batch_size=5))
     assert "another optimizer" in complaint(fresh(), replace(RUN, optimizer="muon"))
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -87,3 +89,24 @@ def check_bounds(
         if needed > most
     ]
     raise_faults(folder, faults)
+
+
+def check_shape(config: GPTConfig, stored: Any) -> None:
+    """Raise ValueError unless a state is of a model of this shape, naming what differs.
+
+    Args:
+        stored: The fields. One that an older version did not know has its default.
+    """
+    if not isinstance(stored, dict):
+        raise ValueError("the checkpoint names no shape")
+    here, there = asdict(config), asdict(GPTConfig()) | stored
+    others = [
+        f"{name} {printable(there[name], 40)} ({here.get(name, 'not known')})"
+        for name in there
+        if name not in here or there[name] != here[name]
+    ]
+    if others:
+        raise ValueError(
+            "the checkpoint is of another shape than the model (in brackets): "
+            + ", ".join(map(printable, others))
+        )

@@ -112,6 +112,33 @@ class TestStatesAreGone:
         assert not (tmp_path / "no").exists()
 
 
+class TestAnotherShape:
+    """Both shapes were printed whole, and a new field of them ended every older run."""
+
+    def test_a_run_of_before_a_field_was_there_goes_on(self) -> None:
+        trainer = Trainer(small(), TRAINING, VALIDATION, QUICK)
+        state = training_state(trainer)
+        del state["shape"]["embedding_dropout"], state["shape"]["attention_dropout"]
+        load_training_state(Trainer(small(), TRAINING, VALIDATION, QUICK), state)
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"layers": 9}, r"\(in brackets\): layers 9 \(2\)$"),
+            ({"attention_dropout": 0.5, "width": None}, r"width None \(\d+\), attention_dropout 0"),
+            ({"newer": 1}, r"newer 1 \(not known\)$"),
+        ],
+    )
+    def test_what_differs_is_named(self, changes: dict[str, Any], words: str) -> None:
+        trainer = Trainer(small(), TRAINING, VALIDATION, QUICK)
+        state = training_state(trainer)
+        state["shape"] |= changes
+        with pytest.raises(ValueError, match=words):
+            load_training_state(trainer, state)
+        with pytest.raises(ValueError, match="names no shape"):
+            load_training_state(trainer, state | {"shape": []})
+
+
 class TestAFreshRunInAnOldFolder:
     """It deleted the checkpoints that were there without a word."""
 
