@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from mini_gpt.data import train_val_split
+from mini_gpt.evaluation import CopyFinder
 from mini_gpt.support.console import in_words
 from mini_gpt.support.corpus import SHAKESPEARE, load_corpus, load_documents
 from mini_gpt.support.device import resolve_device
@@ -21,6 +22,7 @@ from mini_gpt.support.run_folder import SETTINGS
 from mini_gpt.support.settings_file import read_settings
 
 FEWEST = 1000  # characters; below, no number would mean anything
+RUN, MANY = 8, 0.1  # words that seldom recur by chance, and a share to be told of
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,11 @@ def run_evaluate(command: Evaluate) -> None:
         raise ValueError(
             f"{source} has {len(text):,} characters; a measurement needs {FEWEST:,}"
         )
+    tokenizer.encode(text)  # refuse now, not at the end, what the model cannot read
     print(f"{len(text):,} characters of {source}, in bits per byte")
     print(_said_of(training))
+    if training is not None:
+        print(_copied(text, training), flush=True)
     print(HEADING)
     rungs = []
     for rung in climb(text, training, {"the model": (model, tokenizer)}):
@@ -106,6 +111,14 @@ def _said_of(training: str | None) -> str:
         return "alone: nothing read before; what the model was trained on is not known"
     size = len(training.encode())
     return f"alone: nothing read before; taught: after {size:,} bytes of training text"
+
+
+def _copied(text: str, training: str) -> str:
+    """How much of a text stands in the training text, word for word."""
+    copied = CopyFinder(training).copied(text, RUN)
+    share = float(copied.mean()) if len(copied) else 0.0
+    known = f"{share:.1%} of its runs of {RUN} words stand in the training text"
+    return f"{known}: what is measured is partly memory" if share > MANY else known
 
 
 def _drawn(rungs: list[Rung], path: Path) -> str:

@@ -187,8 +187,8 @@ def draw_ladder(axes: Axes, rungs: list[Rung]) -> None:
         axes.barh(place, rung.best, 0.62, color=BLUE)
         if rung.interval:
             ends = rung.interval.low, rung.interval.high
-            axes.plot(ends, (place, place), color=BLACK, lw=2)
-        end = max(rung.alone or 0, rung.best)
+            axes.plot(ends, (place, place), color=BLACK, ls="-", lw=2)
+        end = max(rung.alone or 0, rung.interval.high if rung.interval else rung.best)
         axes.text(end + 0.08, place, f"{rung.best:.2f}", va="center", fontsize=9)
     axes.set_yticks(range(len(ordered)), [rung.name for rung in ordered])
     axes.invert_yaxis()

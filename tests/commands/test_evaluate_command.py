@@ -42,6 +42,7 @@ def rows(said: str) -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_a_model_on_a_file_is_placed_beside_compressors(
     model: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +96,26 @@ def test_a_run_whose_corpus_is_gone_is_measured_alone(
     said = capsys.readouterr().out
     assert "cannot be read" in said
     assert "unigram" not in rows(said)
+
+
+def test_a_text_that_was_trained_on_is_told(
+    model: Path, text: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f"corpus = {str(text)!r}\n", encoding="utf-8")
+    out = str(tmp_path / "a.png")
+    assert main(["evaluate", str(model), "--on", str(text), "--out", out]) == 0
+    said = capsys.readouterr().out
+    assert "100.0% of its runs of 8 words stand in the training text: what is" in said
+    assert float(rows(said)["6-gram of bytes"][0]) < 0.5  # it has counted in it
+
+
+def test_what_the_model_cannot_read_is_said_at_once(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text("ÄÖÜ" * 400, encoding="utf-8")
+    assert "'Ä'" in complaint(["evaluate", str(model), "--on", str(other)], capsys)
 
 
 def test_what_cannot_be_measured_is_refused(

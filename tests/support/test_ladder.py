@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.evaluation import predict
@@ -18,6 +20,7 @@ from mini_gpt.support.compressors import adaptive_loss
 from mini_gpt.support.demo_seeds import BITS, demo_bits
 from tiny import tiny_gpt
 
+ROOT = Path(__file__).resolve().parents[2]
 TRAINING = "to be or not to be: that is the question. " * 50
 TEXT = "whether 'tis nobler in the mind to suffer; " * 60 + "é"
 
@@ -89,7 +92,7 @@ def test_a_row_reads_as_its_rung() -> None:
 
 
 def test_what_is_stored_of_the_demo_is_what_the_benchmark_wrote() -> None:
-    path = Path(__file__).resolve().parents[2] / "bench" / "results" / "evaluation.json"
+    path = ROOT / "bench" / "results" / "evaluation.json"
     runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
     assert [run["seed"] for run in runs] == sorted(BITS)
     for run in runs:
@@ -97,3 +100,26 @@ def test_what_is_stored_of_the_demo_is_what_the_benchmark_wrote() -> None:
         assert bits.tolist() == run["bits_in_blocks"]
         assert sizes.sum() == 4 * ladder.PART - 1
         assert bits.sum() / sizes.sum() == pytest.approx(run["bits_per_byte"], abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_benchmark_writes_what_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])  # bench/ is not installed
+    from bench import evaluation
+
+    threads = torch.get_num_threads()
+    try:
+        assert evaluation.main(["--quick", "--out", str(tmp_path)]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    content = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["steps"] == 5
+    assert [run["seed"] for run in content["runs"]] == [1, 2]
+    first, second = (run["bits_in_blocks"] for run in content["runs"])
+    assert len(first) == 4
+    assert first != second
+    for run in content["runs"]:
+        mean = sum(run["bits_in_blocks"]) / 3999
+        assert run["bits_per_byte"] == pytest.approx(mean, abs=1e-3)

@@ -34,8 +34,8 @@ def alone_or_taught() -> Picture:
 def windows(tokens: int, context: int, stride: int) -> Picture:
     """Windows side by side, and overlapping ones; what counts in each is lit."""
     sheet = Drawing(
-        f"{tokens} tokens in windows of {context}. Side by side, the first target of each "
-        f"window has one token before it. With a stride of {stride} the windows "
+        f"{tokens} tokens in windows of {context}. Side by side, the first target of "
+        f"each window has one token before it. With a stride of {stride} the windows "
         "overlap, and in each but the first only the last targets count, which have "
         "more before them."
     )

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+from jaxtyping import Float
+
 from mini_gpt.support.figures.style import BLACK, BLUE, PALETTE
 
 if TYPE_CHECKING:
@@ -33,7 +36,8 @@ def intervals(
 
     names = list(dict.fromkeys(name for rows in groups.values() for name in rows))
     tall = height or 0.9 + 0.34 * len(names)
-    _, axes = plt.subplots(figsize=(6.4, tall), layout="constrained")
+    tall += 0.3 * (len(groups) > 1)
+    figure, axes = plt.subplots(figsize=(6.4, tall), layout="constrained")
     for number, (kind, rows) in enumerate(groups.items()):
         shift = 0.2 * (number - (len(groups) - 1) / 2)
         color = PALETTE[number]
@@ -49,7 +53,7 @@ def intervals(
     axes.set_yticks(range(len(names)), names)
     axes.set(xlabel=xlabel, ylim=(len(names) - 0.5, -0.6))
     if len(groups) > 1:
-        axes.legend(loc="best")
+        figure.legend(loc="outside lower center", ncols=len(groups))
     plt.show()
 
 
@@ -59,7 +63,7 @@ def reliability(found: Mapping[str, Reliability]) -> None:
 
     _, axes = plt.subplots(figsize=(5.2, 4.2), layout="constrained")
     axes.plot([0, 1], [0, 1], color=BLACK, ls=":", lw=1)
-    axes.text(0.52, 0.56, "as sure as right", rotation=42, ha="center", fontsize=9)
+    axes.text(0.97, 0.03, "dotted: as sure as right", ha="right", fontsize=9)
     for (name, bins), marker in zip(found.items(), MARKERS, strict=False):
         axes.plot(bins.confidence, bins.accuracy, marker=marker, label=name)
     axes.set(
@@ -104,3 +108,32 @@ def falling(
     axes.set(yscale="log", xlabel=xlabel, ylabel=ylabel)
     axes.legend()
     return axes
+
+
+def spread(
+    samples: Mapping[str, Float[np.ndarray, " draws"]],
+    *,
+    width: float,
+    xlabel: str,
+    mark: float | None = None,
+) -> None:
+    """Draw how often each value occurs, in bins that lie around whole steps.
+
+    Args:
+        width: Of a bin, a multiple of the steps in which the values come.
+        mark: A value to point at.
+    """
+    import matplotlib.pyplot as plt
+
+    _, axes = plt.subplots(figsize=(5.8, 2.8), layout="constrained")
+    most = max(abs(values).max() for values in samples.values())
+    edges = np.arange(-most - width / 2, most + width, width)
+    for (name, values), color in zip(samples.items(), PALETTE, strict=False):
+        weights = np.full(len(values), 100 / len(values))
+        axes.hist(values, edges, weights=weights, color=color, alpha=0.65, label=name)
+    if mark is not None:
+        axes.axvline(mark, color=BLACK, ls=":", lw=1.5)
+        axes.text(mark, axes.get_ylim()[1], "what came", ha="center", va="bottom")
+    axes.set(xlabel=xlabel, ylabel="share (%)")
+    axes.legend()
+    plt.show()
