@@ -134,7 +134,7 @@ def seed_curves(
     )
     for panel, (title, kinds) in zip(grid.flat, panels.items(), strict=True):
         for (name, seeds), color, style in zip(
-            kinds.items(), PALETTE, ("-", "--", "-."), strict=False
+            kinds.items(), PALETTE, ("-", "--", "-.", ":"), strict=False
         ):
             for number, losses in enumerate(seeds):
                 smooth = np.convolve(losses, np.ones(window) / window, "valid")
