@@ -97,6 +97,7 @@ class TestARun:
         assert f"the best was {best:.4f}, step 6" in look
 
 
+@pytest.mark.slow
 def test_without_matplotlib_it_is_said_once_what_to_install(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +110,7 @@ def test_without_matplotlib_it_is_said_once_what_to_install(
     assert not (out / "loss.png").exists()
 
 
+@pytest.mark.slow
 class TestThreads:
     def test_a_run_keeps_the_number_it_began_with_and_gives_all_back(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

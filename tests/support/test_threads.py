@@ -117,6 +117,7 @@ class TestChoice:
         assert choose_threads(middling, tokens=50) == 2
         assert shapes == [(2, 25)]
 
+    @pytest.mark.slow
     def test_trying_changes_nothing(self, middling: GPT) -> None:
         next(middling.children()).eval()  # a part that is off on purpose
         modes = [module.training for module in middling.modules()]
