@@ -306,27 +306,30 @@ class CopyFinder:
     def _as_ids(self, words: Sequence[str]) -> Int[np.ndarray, " words"]:
         return np.array([self._ids.get(word, 0) for word in words], dtype=np.int64)
 
-    def copied(self, text: str, words: int) -> Bool[np.ndarray, " runs"]:
-        """For each run of so many words of a text: whether the source has it."""
+    def _copied(
+        self, ids: Int[np.ndarray, " words"], words: int
+    ) -> Bool[np.ndarray, " runs"]:
         if words not in self._known:
-            self._known[words] = np.unique(_as_one_number(self._source, words))
-        known, runs = (
-            self._known[words],
-            _as_one_number(self._as_ids(_words(text)), words),
-        )
+            self._known[words] = np.sort(_as_one_number(self._source, words))
+        known, runs = self._known[words], _as_one_number(ids, words)
         if not len(known) or not len(runs):
             return np.zeros(len(runs), dtype=bool)
         return known[np.searchsorted(known, runs).clip(max=len(known) - 1)] == runs
 
+    def copied(self, text: str, words: int) -> Bool[np.ndarray, " runs"]:
+        """For each run of so many words of a text: whether the source has it."""
+        return self._copied(self._as_ids(_words(text)), words)
+
     def longest(self, text: str) -> list[str]:
         """The longest run of words that the text has from the source."""
         words = _words(text)
+        ids = self._as_ids(words)
         low, high = 0, 1  # a run of `low` words was found, and none of `high`
-        while self.copied(text, high).any():
+        while self._copied(ids, high).any():
             low, high = high, 2 * high
         while high - low > 1:  # a copied run contains shorter ones, so halve the range
             middle = (low + high) // 2
-            found = self.copied(text, middle).any()
+            found = self._copied(ids, middle).any()
             low, high = (middle, high) if found else (low, middle)
-        first = int(self.copied(text, low).argmax()) if low else 0
+        first = int(self._copied(ids, low).argmax()) if low else 0
         return words[first : first + low]
