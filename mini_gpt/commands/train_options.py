@@ -237,9 +237,9 @@ def _one_dropout(train: Train) -> Train:
 
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:
     """The value that the command line gives an option, if it does."""
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for place, word in enumerate(arguments):
         if word == option:
-            return following
+            return next(iter(arguments[place + 1 :]), None)
         if word.startswith(f"{option}="):
             return word.removeprefix(f"{option}=")
     return None

@@ -16,6 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mini_gpt.commands.train_options import default_train
 from mini_gpt.config import GPTConfig
 from mini_gpt.model import GPT
 from mini_gpt.sampling import SampleConfig
@@ -138,6 +139,12 @@ def test_files_that_mean_two_things_or_too_much(
     with pytest.raises(ValueError, match=words) as fault:
         read_settings(path)
     assert name in str(fault.value)
+
+
+def test_the_command_without_any_option_was_refused() -> None:
+    """`mini-gpt train` alone, which is how everybody begins."""
+    assert default_train([]).resume is None
+    assert default_train(["--config"]).config is None  # its value is missed later, by name
 
 
 def test_numpy_numbers_were_refused_as_sizes_and_rates() -> None:
