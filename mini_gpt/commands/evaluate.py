@@ -20,6 +20,7 @@ from mini_gpt.support.ladder import HEADING, Rung, climb, draw_ladder, exam_of, 
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.run_folder import SETTINGS
 from mini_gpt.support.settings_file import read_settings
+from mini_gpt.support.threads import fitting_threads
 
 FEWEST = 1000  # characters; below, no number would mean anything
 RUN, MANY = 8, 0.1  # words that seldom recur by chance, and a share to be told of
@@ -73,9 +74,10 @@ def run_evaluate(command: Evaluate) -> None:
         print(_copied(text, training), flush=True)
     print(HEADING)
     rungs = []
-    for rung in climb(text, training, {"the model": (model, tokenizer)}):
-        print(row(rung), flush=True)
-        rungs.append(rung)
+    with fitting_threads(model, model.config.context_length):
+        for rung in climb(text, training, {"the model": (model, tokenizer)}):
+            print(row(rung), flush=True)
+            rungs.append(rung)
     print(_drawn(rungs, command.out))
 
 

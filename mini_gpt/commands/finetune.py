@@ -30,6 +30,7 @@ from mini_gpt.support.instructions import (
     prompt_ids,
 )
 from mini_gpt.support.model_folder import from_pretrained, save_pretrained
+from mini_gpt.support.threads import fitting_threads
 from mini_gpt.tokenizer import BPETokenizer
 
 ADAPTER, CHECKPOINT = "adapter.safetensors", "checkpoint"
@@ -106,7 +107,8 @@ def run_finetune(command: Finetune) -> None:
     )
     batch_size = min(command.batch_size, len(training))
     batches = answer_batches(tokenizer, training, batch_size, command.seed)
-    losses = finetune(model, batches, config)
+    with fitting_threads(model, batch_size * model.config.context_length):
+        losses = finetune(model, batches, config)
     print(f"loss: {losses[0]:.3f} in the first step, {losses[-1]:.3f} in the last")
     for kind, share in exact_match(model.eval(), tokenizer, test).items():
         print(f"right answers to unseen commands, {kind}: {share:.0%}")
