@@ -1,1 +1,1 @@
-"""What each word after `mini-gpt` does: one module a command, listed in `cli.COMMANDS`."""
+"""What each word after `mini-gpt` does: one module a command, in `cli.COMMANDS`."""
