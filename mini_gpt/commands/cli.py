@@ -30,6 +30,7 @@ from mini_gpt.commands.evaluate import Evaluate, run_evaluate
 from mini_gpt.commands.finetune import Finetune, run_finetune
 from mini_gpt.commands.help_texts import print_help
 from mini_gpt.commands.info import Info, run_info
+from mini_gpt.commands.inspect_model import Inspect, run_inspect
 from mini_gpt.commands.plot import Plot, run_plot
 from mini_gpt.commands.sample import ESSENTIALS as SAMPLE_ESSENTIALS
 from mini_gpt.commands.sample import Sample, discard_output, run_sample
@@ -62,6 +63,7 @@ COMMANDS = {
     "plot": Command(Plot, run_plot),
     "info": Command(Info, run_info),
     "evaluate": Command(Evaluate, run_evaluate),
+    "inspect": Command(Inspect, run_inspect),
     "finetune": Command(Finetune, run_finetune),
     "chat": Command(Chat, run_chat, CHAT_ESSENTIALS),
 }
