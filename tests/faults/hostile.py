@@ -45,6 +45,8 @@ from mini_gpt import (
 from mini_gpt.commands.cli import main
 from mini_gpt.commands.train_options import default_train
 from mini_gpt.support.files import text_digest
+from mini_gpt.support.huggingface_reader import read_huggingface_tokenizer
+from mini_gpt.support.huggingface_tokenizer import write_huggingface_tokenizer
 from mini_gpt.support.state_file import read_state, write_state
 from mini_gpt.support.token_file import open_token_file, write_token_file
 from mini_gpt.tokenizer import load_tokenizer
@@ -90,6 +92,13 @@ def command(*words: object) -> None:
 
 def bpe() -> BPETokenizer:
     return BPETokenizer.train("to be or not to be " * 9, 262)
+
+
+def added() -> BPETokenizer:
+    """With special tokens first and in the middle, and ordinary text that is one token."""
+    special, text = {"<end>": 1, "<pad>": 0, "<user>": 100}, {"or not": 264, "b": None}
+    tokens = BPETokenizer.train("to be or not to be " * 9, 261, special_tokens=()).tokens
+    return BPETokenizer(tokens, special_tokens=special, added_tokens=text)
 
 
 def write_state_folder(folder: Path) -> None:
@@ -199,6 +208,14 @@ READERS = {
     "bpe": Reader(
         lambda folder: bpe().save(folder / "t.json"),
         lambda folder: load_tokenizer(folder / "t.json"),
+    ),
+    "bpe with ids of its own": Reader(
+        lambda folder: added().save(folder / "t.json"),
+        lambda folder: load_tokenizer(folder / "t.json"),
+    ),
+    "tokenizer.json with added tokens": Reader(
+        lambda folder: write_huggingface_tokenizer(added(), folder),
+        read_huggingface_tokenizer,
     ),
     "vocab.json and merges.txt": Reader(
         lambda folder: write_two_files(gpt2_like_tokenizer(), folder),
