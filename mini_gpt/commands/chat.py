@@ -34,7 +34,9 @@ class Chat:
     Each command is answered for itself; the model has learned no longer conversation.
     """
 
-    model: Annotated[Path, tyro.conf.Positional] = Path("chat")
+    model: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = (
+        Path("chat")
+    )
     """The folder that `mini-gpt finetune` wrote, a model in it, or an adapter
     (.safetensors), which is put on the model that it was made for.
     """

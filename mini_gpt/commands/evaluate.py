@@ -32,7 +32,9 @@ class Evaluate:
     counting, which may read the model's training text first where it is known.
     """
 
-    model: Annotated[str, tyro.conf.Positional] = SHIPPED_NAME
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = (
+        SHIPPED_NAME
+    )
     """Folder of a run or of a model; or shakespeare, the model that comes with the
     package.
     """

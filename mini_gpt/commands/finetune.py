@@ -42,7 +42,9 @@ RATES = {"lora": 3e-3, "full": 1e-3}
 class Finetune:
     """Teach a model to answer commands, for `mini-gpt chat`."""
 
-    model: Annotated[str, tyro.conf.Positional] = SHIPPED_NAME
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = (
+        SHIPPED_NAME
+    )
     """What to start from: shakespeare, the model that comes with the package, or the
     folder of a model whose tokens are learned ones (`mini-gpt train --tokenizer bpe`).
     """

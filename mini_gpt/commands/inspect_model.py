@@ -33,11 +33,15 @@ class Inspect:
     much each head looks one token back, and a picture of all attention maps.
     """
 
-    model: Annotated[str, tyro.conf.Positional] = SHIPPED_NAME
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[MODEL]")] = (
+        SHIPPED_NAME
+    )
     """Folder of a run or of a model; or shakespeare, the model that comes with the
     package.
     """
-    text: Annotated[str, tyro.conf.Positional] = "What, thou, my good lord,"
+    text: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="[TEXT]")] = (
+        "What, thou, my good lord,"
+    )
     """What the model reads."""
     top: int = 3
     """How many tokens to print for each layer."""

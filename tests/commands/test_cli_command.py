@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -191,6 +192,14 @@ class TestHelp:
         assert page.count(" (default:") + page.count("(required)") == (
             len(command.essentials) or count_options(command.options)
         )
+
+    @pytest.mark.parametrize("name", list(cli.COMMANDS))
+    def test_what_stands_alone_has_a_name_of_its_own(
+        self, name: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Not `STR`, which is what a machine would call it."""
+        first = shown([name, "--help"], capsys).split(" options ")[0]
+        assert not re.search(r"\[?(STR|PATH|INT)\b", first.split("positional")[-1]), first
 
     def test_a_terminal_breaks_the_lines_not_the_source(
         self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
