@@ -1,7 +1,7 @@
 """What longer runs found, stored for the chapters that show them.
 
-`stored/overfitting.json` is what `python -m bench overfitting` writes (three seeds of
-four kinds, on one thread). What `make gpu` measures on a graphics card stays in a
+`stored/overfitting.json` is what `python -m bench overfitting` writes (one to three
+seeds of a kind, on one thread). What `make gpu` measures on a graphics card stays in a
 checkout, in bench/results/gpu.json: without that file there is nothing to show.
 """
 
