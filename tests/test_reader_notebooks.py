@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import re
 import symtable
@@ -109,6 +110,33 @@ class TestConversion:
 
 
 @pytest.mark.slow
+def drawn(output: nbformat.NotebookNode) -> str:
+    return output.get("data", {}).get("text/html", "")
+
+
+def test_pictures_are_images_where_svg_is_not_trusted() -> None:
+    cells = edition(toc.chapter("attention")).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    start = '<img src="data:image/svg+xml;base64,'
+    images = [drawn(output) for output in outputs if drawn(output).startswith(start)]
+    assert len(images) > 10
+    for html in images:
+        assert re.search(r'alt="[^"]{20,}"', html)
+        encoded = html.removeprefix(start).partition('"')[0]
+        assert base64.b64decode(encoded).startswith(b'<svg xmlns="http://www.w3.org/2000/svg"')
+    assert not any("<svg" in drawn(output) for output in outputs)
+    plots = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert plots
+    assert all(200 < output.metadata["image/png"]["width"] < 800 for output in plots)
+
+
+def test_an_edition_for_running_keeps_what_a_run_gives() -> None:
+    chapter = toc.chapter("attention")
+    kept = Converter(chapter, Edition(ADDRESS, BRANCH, True, for_running=True)).notebook()
+    outputs = [output for cell in kept.cells for output in cell.get("outputs", [])]
+    assert sum('<div class="drawing"><svg' in drawn(output) for output in outputs) > 10
+
+
 @each_chapter
 @pytest.mark.parametrize("solutions", [False, True])
 def test_nothing_of_the_sites_language_is_left(chapter: toc.Chapter, solutions: bool) -> None:

@@ -12,20 +12,25 @@ notebook is run on somebody else's machine, from the repository that `_config.ym
 from __future__ import annotations
 
 import argparse
+import base64
 import functools
+import io
 import re
 import sys
 from collections.abc import Callable
+from html import escape, unescape
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 import yaml
+from PIL import Image
 from pybtex.database import Entry, parse_string
 from pybtex.plugin import find_plugin
 from pybtex.richtext import Text
 
 from chapters import ROOT, Chapter, chapters
+from questions import questions
 
 ROLE = re.compile(r"\{(?P<name>[a-z][\w:-]*)\}`(?P<text>[^`]*)`")
 FENCE = re.compile(
@@ -33,6 +38,10 @@ FENCE = re.compile(
     r"(?P<body>(?:(?!(?P=ticks)$).*\n)*?)(?P=ticks)$",
     re.MULTILINE,
 )
+DRAWING = re.compile(r'\s*<div class="drawing">(<svg.*</svg>)</div>\s*', re.DOTALL)
+LABEL = re.compile(r"""aria-label=(["'])(.*?)\1""")
+WIDTH = re.compile(r'<svg[^>]* width="(\d+)')
+HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
 OPTION = re.compile(r"\A(?::[\w-]+:.*\n)*")
 
 SETUP = """\
@@ -50,11 +59,16 @@ if not importlib.util.find_spec("mini_gpt"):
 
 
 class Edition(NamedTuple):
-    """Where a notebook's links lead, and whether solutions are in it."""
+    """Where a notebook's links lead, and what is in it.
+
+    `for_running` keeps the outputs as a run gives them, so that a test can compare. Readers open a
+    notebook that their Jupyter does not trust, which shows no SVG; they get images instead.
+    """
 
     repository: str
     branch: str
     solutions: bool = False
+    for_running: bool = False
 
     def page(self, name: str) -> str:
         """The address of a file of the book that is no notebook."""
@@ -220,11 +234,37 @@ class Converter:
             source = f"# This cell is part of {self.chapter.module}.\n{source}"
         if {"remove-cell", "remove-input", "hide-input"} & set(tags):
             metadata = {"jupyter": {"source_hidden": True}, "cellView": "form"}
-        kept = nbformat.v4.new_code_cell(source, metadata=metadata, outputs=cell.outputs)
+        outputs = cell.outputs
+        if not self.edition.for_running:
+            outputs = [shown_anywhere(output) for output in outputs]
+        kept = nbformat.v4.new_code_cell(source, metadata=metadata, outputs=outputs)
         if "nbval-ignore-output" in tags:
             kept.metadata["tags"] = ["nbval-ignore-output"]  # its output is of one machine
         kept.id = cell.id
         return kept
+
+    def with_questions(self, cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+        """The cells, with each question of the chapter at the end of its section."""
+        waiting = questions(self.chapter)
+        if not waiting:
+            return cells
+        placed: list[nbformat.NotebookNode] = []
+        open_headings: list[str] = []  # of the last cell that had some
+        asked = 0
+        for cell in [*cells, None]:
+            markdown = cell is not None and cell.cell_type == "markdown"
+            headings = HEADING.findall(cell.source) if markdown else []
+            if cell is None or headings:
+                for one in [one for one in waiting if one.after in open_headings]:
+                    asked += 1
+                    text = one.folded()
+                    placed.append(nbformat.v4.new_markdown_cell(text, id=f"question-{asked}"))
+                open_headings = [heading.strip() for heading in headings]
+            if cell is not None:
+                placed.append(cell)
+        if asked != len(waiting):
+            raise ValueError(f"{self.chapter.name}: a question stands after no section's heading")
+        return placed
 
     def notebook(self) -> nbformat.NotebookNode:
         """The whole chapter in this edition."""
@@ -244,6 +284,7 @@ class Converter:
                     cells.append(nbformat.v4.new_markdown_cell(text, id=cell.id))
             elif (kept := self.code(cell)) is not None:
                 cells.append(kept)
+        cells = self.with_questions(cells)
         if self.cited:
             works = [references(self.chapter.root)[key] for key in self.cited]
             cells.append(nbformat.v4.new_markdown_cell(listed(works), id="references"))
@@ -254,6 +295,33 @@ class Converter:
                 if output.output_type == "execute_result":
                     output.execution_count = number
         return made
+
+
+def shown_anywhere(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """An output whose pictures every program shows, and at their size.
+
+    JupyterLab takes SVG out of a notebook that it does not trust and leaves its words; an image
+    with the drawing as its address stays.
+    """
+    data = output.get("data", {})
+    html = data.get("text/html", "")
+    if drawing := DRAWING.fullmatch(html):
+        label, width = LABEL.search(html), WIDTH.search(html)
+        if label is None or width is None:
+            raise ValueError("a drawing without an alternative text or a width")
+        encoded = base64.b64encode(drawing[1].encode()).decode("ascii")
+        address = f"data:image/svg+xml;base64,{encoded}"
+        said = escape(unescape(label[2]))
+        image = f'<img src="{address}" width="{width[1]}" alt="{said}">'
+        kept = {name: value for name, value in data.items() if name != "image/svg+xml"}
+        output = nbformat.from_dict({**output, "data": {**kept, "text/html": image}})
+    if "image/png" in data:
+        with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as picture:
+            inches = picture.width / picture.info.get("dpi", (96, 96))[0]
+            size = {"width": round(96 * inches)}
+        metadata = {**output.get("metadata", {}), "image/png": size}
+        output = nbformat.from_dict({**output, "metadata": metadata})
+    return output
 
 
 def quoted(text: str) -> str:

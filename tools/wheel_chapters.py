@@ -60,7 +60,7 @@ def run_chapters(python: Path, wanted: list[Chapter]) -> int:
     """Run nbval over the readers' editions of chapters; returns pytest's exit status."""
     with tempfile.TemporaryDirectory() as folder:
         outside = Path(folder).resolve()
-        edition = Edition(*repository(), solutions=True)
+        edition = Edition(*repository(), solutions=True, for_running=True)
         for chapter in wanted:
             notebook = Converter(chapter, edition).notebook()
             nbformat.write(notebook, outside / chapter.notebook.name)

@@ -14,7 +14,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 
 MAP = "Map of the machine"
-LABEL = re.compile(r'<div class="drawing".*?aria-label="([^"]*)"', re.DOTALL)
+LABEL = re.compile(r"""<div class="drawing".*?aria-label=(["'])(.*?)\1""", re.DOTALL)
 STOP = re.compile(r"[:;]\s|\.(?:\s|$)")
 FEWEST, LONGEST = 3, 110  # words, characters
 
@@ -34,7 +34,7 @@ def described(node: nodes.Node) -> str | None:
     if isinstance(node, nodes.image):
         return node.get("alt", "")
     if isinstance(node, nodes.raw) and (label := LABEL.search(node.astext())):
-        return unescape(label[1])
+        return unescape(label[2])
     return None
 
 

@@ -62,6 +62,48 @@ function wrapLongOutputs() {
   });
 }
 
+// ---- docstrings of exported cells ------------------------------------------------------------------
+// What a docstring says of arguments and errors is folded behind a button; what it does stays.
+
+const SECTION = /^\s*(Args|Attributes|Returns|Yields|Raises):\s*$/;
+
+function foldDocstrings() {
+  for (const pre of document.querySelectorAll("div.cell.exported > div.cell_input pre")) {
+    if (!/\b(Args|Attributes|Returns|Yields|Raises):\n/.test(pre.textContent)) continue;
+    if (!pre.classList.contains("lines")) boxLines(pre);
+    let fold = null;
+    for (const line of [...pre.children]) {
+      const said = line.textContent;
+      if (fold && said.trim() === '"""') fold = null;
+      if (!fold && SECTION.test(said) && line.querySelector(".sd")) {
+        fold = document.createElement("span");
+        fold.className = "doc-rest";
+        fold.hidden = true;
+        const button = document.createElement("button");
+        button.className = "doc-fold";
+        button.type = "button";
+        button.setAttribute("aria-expanded", "false");
+        button.dataset.names = "";
+        button.style.marginLeft = `${said.search(/\S/)}ch`;
+        const rest = fold;
+        button.addEventListener("click", () => {
+          rest.hidden = !rest.hidden;
+          button.setAttribute("aria-expanded", String(!rest.hidden));
+        });
+        line.before(button, fold);
+      }
+      if (fold) {
+        if (SECTION.test(said)) {
+          const button = fold.previousElementSibling;
+          button.dataset.names += `${button.dataset.names && ", "}${said.trim().slice(0, -1)}`;
+          button.setAttribute("aria-label", `More of the docstring: ${button.dataset.names}`);
+        }
+        fold.append(line);
+      }
+    }
+  }
+}
+
 // ---- terms and symbols -------------------------------------------------------------------------
 // Where a section first mentions one, it is a link with its meaning as the title. The meaning is shown
 // in a box on hover and on focus; a tap shows it first, and a second tap follows the link.
@@ -130,6 +172,7 @@ document.addEventListener("keydown", (event) => {
 
 document.addEventListener("DOMContentLoaded", () => {
   wrapLongOutputs();
+  foldDocstrings();
   wrapLines();
   narrow.addEventListener("change", wrapLines);
   showMeanings();

@@ -16,6 +16,7 @@ import chapters as toc
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from live_counts import LETTERS, count_pairs, letters_only
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 from views import VIEWS, View
@@ -225,6 +226,25 @@ class TestWidgets:
         part.get_by_role("button", name="draw forty").click()
         written = "() => document.querySelector('.live .live-text').textContent.length > 60"
         part.page.wait_for_function(written)
+
+    def test_inside(self, visit: Visit, shipped: Any) -> None:
+        model, tokenizer = shipped
+        part = live(visit(toc.chapter("inspection").page), "inside")
+        text = part.get_by_role("textbox", name="Sentence").input_value()
+        part.get_by_role("button", name="Look inside").click()
+        ids = torch.tensor([tokenizer.encode(text)])
+        tokens = part.locator(".live-tokens .token")
+        expect(tokens).to_have_count(ids.shape[1])
+        with torch.no_grad():
+            loss = float(F.cross_entropy(model(ids)[0, :-1], ids[0, 1:]))
+        note = part.locator(".live-note").first
+        expect(note).to_contain_text(f"Mean loss: {loss:.3f} nats")
+        part.get_by_role("checkbox", name="head 0.3").check()
+        expect(note).to_contain_text("without head 0.3")
+        tokens.nth(2).click()
+        expect(part).to_contain_text("where position 2 ")
+        part.get_by_role("slider", name="layer").fill("3")
+        expect(part).to_contain_text("Layer 3, head 0")
 
     def test_cover(self, visit: Visit) -> None:
         part = live(visit("book/index"), "cover")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ import book_cover
 import chapters as toc
 import pytest
 from chapters import Chapter
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from views import VIEWS, View
 
 from rendered import exported_cells
@@ -138,6 +139,23 @@ def test_a_symbol_shows_its_meaning(visit: Visit) -> None:
     expect(page.locator("#meaning")).to_have_text("batch: sequences in a batch")
 
 
+def test_docstrings_of_exported_cells_are_folded(visit: Visit) -> None:
+    page = visit(ATTENTION.page)
+    cell = page.locator("div.cell.exported", has_text="def causal_mask").first
+    code = cell.locator("div.cell_input pre").first
+    button = code.locator("button.doc-fold").first
+    told = code.get_by_text("Raises:")
+    expect(button).to_have_attribute("aria-label", re.compile("More of the docstring: .*Raises"))
+    expect(told).to_be_hidden()
+    expect(code.get_by_text("True where a query may look")).to_be_visible()
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(told).to_be_visible()
+    button.click()
+    expect(told).to_be_hidden()
+    assert "Raises:" in (code.text_content() or "")  # what is copied is whole
+
+
 def test_code_on_a_phone_is_copied_as_it_was_written(visit: Visit) -> None:
     page = visit(ATTENTION.page)
     code = "div.cell_input pre"
@@ -253,3 +271,73 @@ def test_the_mode_can_be_changed(visit: Visit) -> None:
         )
     assert grounds.keys() == {"light", "dark"}
     assert grounds["light"] != grounds["dark"]
+
+
+class TestQuestions:
+    def question(self, visit: Visit, kind: str) -> Locator:
+        page = visit(ATTENTION.page)
+        page.evaluate("localStorage.clear()")
+        page.reload()
+        page.wait_for_load_state()
+        return page.locator(f'form.question[data-question*=\'"kind": "{kind}"\']').first
+
+    def test_an_option_is_judged_with_its_reason(self, visit: Visit) -> None:
+        form = self.question(visit, "options")
+        answer = json.loads(form.get_attribute("data-question") or "")["answer"]
+        said = form.locator(".question-said")
+        form.get_by_role("button", name="Check").click()
+        expect(said).to_have_text("Choose first.")
+        for place in (1 - answer if answer < 2 else 0, answer):
+            form.locator("input").nth(place).check()
+            form.get_by_role("button", name="Check").click()
+            expect(said).to_contain_text("Right." if place == answer else "Not so.")
+            reason = form.locator("details li").nth(place).text_content() or ""
+            expect(said).to_contain_text(reason[:30])
+
+    def test_a_number_is_right_within_its_tolerance(self, visit: Visit) -> None:
+        form = self.question(visit, "number")
+        asked = json.loads(form.get_attribute("data-question") or "")
+        said = form.locator(".question-said")
+        for given, verdict in (
+            ("x", "Give a number."),
+            (str(asked["answer"] * 2 + 1), "Not so."),
+            (str(asked["answer"] + asked["tolerance"] / 2).replace(".", ","), "Right."),
+        ):
+            form.locator("input").fill(given)
+            form.locator("input").press("Enter")
+            expect(said).to_contain_text(verdict)
+
+    @pytest.mark.parametrize(
+        ("written", "answer"),
+        [("196,608", 196608), ("196 608", 196608), ("−0,3", -0.3), ("1,234.5", 1234.5)],
+    )
+    def test_numbers_are_read_as_people_write_them(
+        self, visit: Visit, written: str, answer: float
+    ) -> None:
+        page = visit(ATTENTION.page)
+        asked = json.dumps({"kind": "number", "answer": answer, "tolerance": 0})
+        page.add_init_script(
+            "document.addEventListener('DOMContentLoaded', () => { document.querySelector("
+            f"'form.question:has(input[type=text])').dataset.question = {asked!r}; }})"
+        )
+        page.reload()
+        form = page.locator("form.question:has(input[type=text])").first
+        form.locator("input").fill(written)
+        form.locator("input").press("Enter")
+        expect(form.locator(".question-said")).to_contain_text("Right.")
+
+    def test_an_order_is_judged(self, visit: Visit) -> None:
+        form = self.question(visit, "order")
+        answer = json.loads(form.get_attribute("data-question") or "")["answer"]
+        for rank, item in enumerate(answer, 1):
+            form.locator("label", has_text=item).locator("select").select_option(str(rank))
+        form.get_by_role("button", name="Check").click()
+        expect(form.locator(".question-said")).to_contain_text("Right.")
+
+    def test_what_was_answered_is_kept_in_the_browser(self, visit: Visit) -> None:
+        form = self.question(visit, "number")
+        asked = json.loads(form.get_attribute("data-question") or "")
+        form.locator("input").fill(str(asked["answer"]))
+        form.locator("input").press("Enter")
+        form.page.reload()
+        expect(form.locator(".question-said")).to_have_text("You have answered this one.")
