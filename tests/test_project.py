@@ -309,7 +309,7 @@ else:
     raise AssertionError("a field of another type was taken")
 said = io.StringIO()
 with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-    main(["train", "--help"])
+    main(["train", "--help-all"])
 assert "--normalize-queries-and-keys" in said.getvalue()
 assert "compares directions only" in " ".join(said.getvalue().replace("│", " ").split())
 """
