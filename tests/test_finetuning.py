@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from mini_gpt.checks import finetuning as checks
+from mini_gpt.config import GPTConfig
 from mini_gpt.finetuning import (
     LORA_TARGETS,
     Classifier,
@@ -71,6 +75,7 @@ class TestAnswerBatch:
             places = torch.arange(begin, begin + len(counted) - 1)
             assert torch.equal(wanted[places], row[places + 1])
 
+    @pytest.mark.slow
     def test_padding_changes_nothing(self) -> None:
         model, tokenizer = chat()
         model.eval()
@@ -101,6 +106,7 @@ class TestAnswerBatch:
 
 
 class TestFinetune:
+    @pytest.mark.slow
     def test_takes_the_steps_and_leaves_the_mode(self) -> None:
         model, tokenizer = chat()
         model.eval()
@@ -111,6 +117,7 @@ class TestFinetune:
         assert not model.training
         assert all(not torch.equal(before[name], x) for name, x in model.state_dict().items())
 
+    @pytest.mark.slow
     def test_learns_answers_by_heart(self) -> None:
         model, tokenizer = chat()
         config = OptimizerConfig(steps=60, learning_rate=0.02, warmup_steps=5, weight_decay=0.0)
@@ -285,3 +292,66 @@ def test_every_target_is_a_linear_map_of_a_block() -> None:
     }
     assert linear == set(LORA_TARGETS)
     assert Exchange("sort", "sort: b a", "a b").kind == "sort"
+
+
+def said(check: Callable[[Any], None], answer: Any, capsys: pytest.CaptureFixture[str]) -> str:
+    check(answer)
+    return capsys.readouterr().out
+
+
+class TestChecks:
+    """A wrong answer is told by its case, with a hint; the right ones run in the chapter."""
+
+    def test_a_count_that_forgets_something(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def narrow(config: GPTConfig, rank: int) -> int:
+            return config.layers * rank * 16 * config.width  # as if F were 4 D
+
+        assert "a feed-forward width of 20" in said(checks.lora_weights, narrow, capsys)
+        assert "one layer of width 12, rank 5" in said(
+            checks.lora_weights, lambda config, rank: 16 * config.width, capsys
+        )
+
+    def test_a_mask_that_is_not_shifted(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def same(turns: list[tuple[str, list[int]]]) -> tuple[list[int], list[int]]:
+            ids = [id for _, some in turns for id in some]
+            wanted = [id if who == "assistant" else -100 for who, some in turns for id in some]
+            return ids[:-1], wanted[:-1]
+
+        assert "one turn each, targets" in said(checks.conversation, same, capsys)
+        assert "return two lists" in said(checks.conversation, lambda turns: None, capsys)
+
+    def test_maps_that_begin_wrongly(self, capsys: pytest.CaptureFixture[str]) -> None:
+        class Maps(nn.Module):
+            def __init__(self, outputs: int, inputs: int, rank: int, scale: float) -> None:
+                super().__init__()
+                self.down = nn.Parameter(torch.zeros(rank, inputs))
+                self.up = nn.Parameter(torch.zeros(outputs, rank))
+
+            def forward(self, weight: torch.Tensor) -> torch.Tensor:
+                return weight + self.up @ self.down
+
+        class Loud(Maps):
+            def __init__(self, outputs: int, inputs: int, rank: int, scale: float) -> None:
+                super().__init__(outputs, inputs, rank, scale)
+                nn.init.ones_(self.down)
+                nn.init.ones_(self.up)
+
+        class Unscaled(Maps):
+            def __init__(self, outputs: int, inputs: int, rank: int, scale: float) -> None:
+                super().__init__(outputs, inputs, rank, scale)
+                nn.init.ones_(self.down)
+
+        assert "`up` has no gradient" in said(checks.low_rank, Maps, capsys)
+        assert "a new part, outputs" in said(checks.low_rank, Loud, capsys)
+        assert "trained maps, the weight" in said(checks.low_rank, Unscaled, capsys)
+        assert "has the parameters {}" in said(checks.low_rank, lambda *_: nn.Identity(), capsys)
+
+    def test_an_adapter_of_the_wrong_directions(self, capsys: pytest.CaptureFixture[str]) -> None:
+        def smallest(
+            before: torch.Tensor, after: torch.Tensor, rank: int
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            left, values, right = torch.linalg.svd(after - before, full_matrices=False)
+            return left[:, -rank:] * values[-rank:], right[-rank:]
+
+        assert "what is missed" in said(checks.extract, smallest, capsys)
+        assert "return two tensors" in said(checks.extract, lambda *_: None, capsys)

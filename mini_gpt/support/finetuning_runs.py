@@ -39,6 +39,7 @@ from mini_gpt.support.instructions import (
 from mini_gpt.tokenizer import BPETokenizer
 
 TAUGHT = ("repeat", "reverse", "count", "speak")
+SWEPT = (None, 0, 1, 8, 32)  # ranks: before the training, all weights, and LoRA
 RATES = {"full": 1e-3, "lora": 3e-3}
 STEPS, BATCH_SIZE, CLASS_STEPS = 200, 16, 60
 WAYS = ("head", "lora", "full", "head, twin", "full, twin")
@@ -56,34 +57,42 @@ def by_rank(
     records: Sequence[dict[str, Any]], name: str, ranks: Sequence[int | None]
 ) -> Float[Tensor, "seeds ranks"]:
     """A number that was measured, for each seed and rank: 0 means all weights, None
-    before the training.
+    before the training. Seeds of which a rank of `SWEPT` is missing are left out.
     """
-    seeds = sorted({one["seed"] for one in records})
-    found = {(one["seed"], one["rank"]): one.get(name) for one in records}
-    return torch.tensor([[found[seed, rank] for rank in ranks] for seed in seeds])
+    found = {(one["seed"], one["rank"]): one for one in records}
+    seeds = [
+        seed
+        for seed in sorted({one["seed"] for one in records})
+        if all((seed, rank) in found for rank in SWEPT)
+    ]
+    rows = [[found[seed, rank].get(name) for rank in ranks] for seed in seeds]
+    return torch.tensor(rows)
 
 
 def mean_exact(
     records: Sequence[dict[str, Any]], ranks: Sequence[int]
 ) -> Float[Tensor, "seeds ranks"]:
     """The share of right answers, the mean over the kinds, for each seed and rank."""
-    means = [
-        {**one, "mean": sum(one["exact"].values()) / len(one["exact"])}
-        for one in records
-        if "exact" in one
-    ]
+    kinds = len(TAUGHT)
+    means = [{**x, "mean": sum(x.get("exact", {}).values()) / kinds} for x in records]
     return by_rank(means, "mean", ranks)
 
 
 def accuracies(
     records: Sequence[dict[str, Any]], ways: Sequence[str]
 ) -> dict[str, Float[Tensor, "seeds ways"]]:
-    """How many texts each way gets right, for each task and seed."""
-    rows: dict[str, list[list[float]]] = {}
-    for one in sorted(records, key=lambda one: one["seed"]):
-        found = [one["accuracy"][way] for way in ways]
-        rows.setdefault(one["task"], []).append(found)
-    return {task: torch.tensor(some) for task, some in rows.items()}
+    """How many texts each way gets right, for each task and seed.
+
+    Seeds of which a task is missing are left out.
+    """
+    found = {(one["task"], one["seed"]): one["accuracy"] for one in records}
+    names = dict.fromkeys(task for task, _ in found)
+    seeds = sorted({seed for _, seed in found})
+    whole = [seed for seed in seeds if all((task, seed) in found for task in names)]
+    return {
+        task: torch.tensor([[found[task, seed][way] for way in ways] for seed in whole])
+        for task in names
+    }
 
 
 def _span(values: Float[Tensor, " seeds"], form: str) -> str:
@@ -97,7 +106,7 @@ def rank_table(record: dict[str, Any]) -> str:
     records = record["ranks"]
     before = by_rank(records, "bits_per_byte", [None])[:, 0]
     rows = [
-        "| trained | exact match | bits per byte |",
+        f"| trained (seeds: {len(before)}) | exact match | bits per byte |",
         "|---|---|---|",
         f"| nothing | 0% | {_span(before, '{:.2f}')} |",
     ]
@@ -122,7 +131,8 @@ def class_table(record: dict[str, Any]) -> str:
         "full, twin": "twin, all weights",
     }
     found = accuracies(record["classes"], list(names))
-    rows = ["| | who speaks | in order |", "|---|---|---|"]
+    seeds = len(found["in order"])
+    rows = [f"| seeds: {seeds} | who speaks | in order |", "|---|---|---|"]
     for place, name in enumerate(names.values()):
         cells = [
             _span(100 * found[task][:, place], "{:.0f}%")

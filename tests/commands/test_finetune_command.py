@@ -39,6 +39,7 @@ def data(tmp_path: Path) -> Path:
 
 
 class TestFinetune:
+    @pytest.mark.slow
     @pytest.mark.parametrize("method", ["lora", "full"])
     def test_leaves_a_model_and_an_adapter_that_fit_each_other(
         self,
@@ -67,6 +68,7 @@ class TestFinetune:
             adapted = load_adapter(before, out / "adapter.safetensors").eval()
             torch.testing.assert_close(model(ids), adapted(ids), atol=1e-5, rtol=1e-4)
 
+    @pytest.mark.slow
     def test_the_same_seed_gives_the_same_model(
         self, base: Path, data: Path, tmp_path: Path
     ) -> None:
