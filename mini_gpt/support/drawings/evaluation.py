@@ -15,9 +15,9 @@ def _shown(text: str) -> str:
 def alone_or_taught() -> Picture:
     """The two ways to read an exam: with nothing before it, and after other text."""
     sheet = Drawing(
-        "Two rows. Alone: a short box, the exam, all of which is measured. Taught: a "
-        "long box, the training text, and behind it the exam; only the bits of the "
-        "exam are measured, what came before is free."
+        "An exam that is read alone, and one that is read after the training text: all "
+        "of the first row is measured; of the second, only the exam behind the long "
+        "training text, and what came before it is free."
     )
     sheet.text((0, 15), "alone", anchor="start", bold=True)
     sheet.box(300, 0, 100, 30, "exam", color="orange")
@@ -210,9 +210,11 @@ def runs(words: Sequence[str], copied: Sequence[bool], length: int) -> Picture:
 def exam(plays: Sequence[str]) -> Picture:
     """The corpus as a bar: what was trained on, and of the rest a part of each play."""
     sheet = Drawing(
-        "A long bar, the corpus: nine tenths are the training text, the last tenth is "
-        "drawn larger below. It holds " + ", ".join(plays) + "; of each a part is lit, "
-        "and the parts together are the exam."
+        "The corpus and the exam: nine tenths of a long bar are the training text, the "
+        "last tenth is drawn larger below. It holds "
+        + ", ".join(plays)
+        + "; of each a "
+        "part is lit, and the parts together are the exam."
     )
     sheet.box(0, 0, 405, 28, "training text, 90%", color="blue", round=0)
     sheet.box(405, 0, 45, 28, "10%", size=13, round=0)
