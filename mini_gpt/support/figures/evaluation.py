@@ -130,7 +130,9 @@ def spread(
     edges = np.arange(-most - width / 2, most + width, width)
     for (name, values), color in zip(samples.items(), PALETTE, strict=False):
         weights = np.full(len(values), 100 / len(values))
-        axes.hist(values, edges, weights=weights, color=color, alpha=0.65, label=name)
+        axes.hist(
+            values, edges.tolist(), weights=weights, color=color, alpha=0.65, label=name
+        )
     if mark is not None:
         axes.axvline(mark, color=BLACK, ls=":", lw=1.5)
         axes.text(mark, axes.get_ylim()[1], "what came", ha="center", va="bottom")
