@@ -17,7 +17,7 @@ const Live = (() => {
     return made;
   }
 
-  // A labelled slider; `show` writes its value beside it.
+  // A labeled slider; `show` writes its value beside it.
   function slider(label, { min, max, step = 1, value, show = String }, changed) {
     const output = element("output", { text: show(value) });
     const input = element("input", { type: "range", min, max, step, value, "aria-label": label });
