@@ -52,7 +52,7 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     return 1.0 - math.comb(samples - correct, k) / math.comb(samples, k)
 
 
-# %% ../book/24_reinforcement.ipynb #f64d8c83
+# %% ../book/24_reinforcement.ipynb #e020a3b5
 def token_log_probs(
     model: nn.Module, ids: Int[Tensor, "rows time"]
 ) -> Float[Tensor, "rows targets"]:
@@ -89,7 +89,7 @@ class Rollouts:
         return found.view(-1, self.group_size)
 
 
-# %% ../book/24_reinforcement.ipynb #8da55f7a
+# %% ../book/24_reinforcement.ipynb #e3b6908e
 def sample_groups(
     model: GPT,
     tokenizer: Tokenizer,
@@ -121,7 +121,7 @@ def sample_groups(
     return Rollouts(ids.to(device), mask.to(device), asked, texts, group_size)
 
 
-# %% ../book/24_reinforcement.ipynb #52221ff2
+# %% ../book/24_reinforcement.ipynb #b27ff633
 def reinforce_loss(
     log_probs: Float[Tensor, "rows targets"],
     mask: Float[Tensor, "rows targets"],
@@ -153,7 +153,7 @@ def group_advantages(
     return centered.flatten()
 
 
-# %% ../book/24_reinforcement.ipynb #813fa754
+# %% ../book/24_reinforcement.ipynb #72557e6e
 def grpo_loss(
     log_probs: Float[Tensor, "rows targets"],
     mask: Float[Tensor, "rows targets"],
@@ -193,7 +193,7 @@ def grpo_loss(
     return -((gain * mask).sum(-1) / tokens).mean()
 
 
-# %% ../book/24_reinforcement.ipynb #c9c67270
+# %% ../book/24_reinforcement.ipynb #3798df94
 @dataclass(frozen=True)
 class GRPOConfig:
     """How to learn from rewards.
@@ -235,7 +235,7 @@ class GRPOConfig:
         check_policy(self.sampling)
 
 
-# %% ../book/24_reinforcement.ipynb #4a7f34b3
+# %% ../book/24_reinforcement.ipynb #5b832ed0
 def _update(
     model: GPT,
     optimizer: torch.optim.Optimizer,
@@ -267,7 +267,7 @@ def _update(
         optimizer.step()
 
 
-# %% ../book/24_reinforcement.ipynb #665ebb4b
+# %% ../book/24_reinforcement.ipynb #28894931
 def learn_from_rewards(
     model: GPT,
     tokenizer: Tokenizer,
@@ -305,7 +305,7 @@ def learn_from_rewards(
         yield drawn, rewards
 
 
-# %% ../book/24_reinforcement.ipynb #45f15041
+# %% ../book/24_reinforcement.ipynb #46d7c404
 def dpo_loss(
     chosen: Float[Tensor, " pairs"],
     rejected: Float[Tensor, " pairs"],
