@@ -12,25 +12,20 @@ notebook is run on somebody else's machine, from the repository that `_config.ym
 from __future__ import annotations
 
 import argparse
-import base64
 import functools
-import io
 import re
 import sys
 from collections.abc import Callable
-from html import escape, unescape
 from pathlib import Path
 from typing import NamedTuple
 
 import nbformat
 import yaml
-from PIL import Image
-from pybtex.database import Entry, parse_string
-from pybtex.plugin import find_plugin
-from pybtex.richtext import Text
 
 from chapters import ROOT, Chapter, chapters
 from questions import questions
+from reader_drawings import shown_anywhere
+from reader_references import address, authors, listed, references
 
 ROLE = re.compile(r"\{(?P<name>[a-z][\w:-]*)\}`(?P<text>[^`]*)`")
 FENCE = re.compile(
@@ -38,9 +33,6 @@ FENCE = re.compile(
     r"(?P<body>(?:(?!(?P=ticks)$).*\n)*?)(?P=ticks)$",
     re.MULTILINE,
 )
-DRAWING = re.compile(r'\s*<div class="drawing">(<svg.*</svg>)</div>\s*', re.DOTALL)
-LABEL = re.compile(r"""aria-label=(["'])(.*?)\1""")
-WIDTH = re.compile(r'<svg[^>]* width="(\d+)')
 HEADING = re.compile(r"^#{2,4} (.+)$", re.MULTILINE)
 OPTION = re.compile(r"\A(?::[\w-]+:.*\n)*")
 
@@ -82,46 +74,6 @@ def repository() -> tuple[str, str]:
 
 
 @functools.cache
-def references(root: Path = ROOT) -> dict[str, Entry]:
-    """The works that the book cites, by their keys."""
-    text = (root / "book" / "references.bib").read_text(encoding="utf-8")
-    text = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
-    return dict(parse_string(text, "bibtex").entries)
-
-
-def plain(latex: str) -> str:
-    """A field of the bibliography without its braces and commands."""
-    return Text.from_latex(latex).render_as("text")
-
-
-def authors(entry: Entry) -> str:
-    """The short form, such as `Radford et al.`"""
-    people = entry.persons.get("author") or entry.persons.get("editor") or []
-    names = [plain(" ".join([*person.prelast_names, *person.last_names])) for person in people]
-    if len(names) > 2 or (names and names[-1] == "others"):
-        return f"{names[0]} et al."
-    return " and ".join(names)
-
-
-def address(entry: Entry) -> str | None:
-    """Where the work itself can be read, if the bibliography says."""
-    fields = entry.fields
-    if "eprint" in fields:
-        return f"https://arxiv.org/abs/{fields['eprint']}"
-    if "doi" in fields:
-        return f"https://doi.org/{fields['doi']}"
-    return fields.get("url")
-
-
-def listed(entries: list[Entry]) -> str:
-    """The list of references at a notebook's end."""
-    style = find_plugin("pybtex.style.formatting", "plain")()
-    renderer = find_plugin("pybtex.backends", "markdown")()
-    formatted = style.format_entries(entries)
-    rows = [f"* {entry.text.render(renderer)}" for entry in formatted]
-    return "## References\n\n" + "\n".join(rows)
-
-
 class Converter:
     """Turns one chapter into an edition; remembers what it cites."""
 
@@ -295,33 +247,6 @@ class Converter:
                 if output.output_type == "execute_result":
                     output.execution_count = number
         return made
-
-
-def shown_anywhere(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """An output whose pictures every program shows, and at their size.
-
-    JupyterLab takes SVG out of a notebook that it does not trust and leaves its words; an image
-    with the drawing as its address stays.
-    """
-    data = output.get("data", {})
-    html = data.get("text/html", "")
-    if drawing := DRAWING.fullmatch(html):
-        label, width = LABEL.search(html), WIDTH.search(html)
-        if label is None or width is None:
-            raise ValueError("a drawing without an alternative text or a width")
-        encoded = base64.b64encode(drawing[1].encode()).decode("ascii")
-        address = f"data:image/svg+xml;base64,{encoded}"
-        said = escape(unescape(label[2]))
-        image = f'<img src="{address}" width="{width[1]}" alt="{said}">'
-        kept = {name: value for name, value in data.items() if name != "image/svg+xml"}
-        output = nbformat.from_dict({**output, "data": {**kept, "text/html": image}})
-    if "image/png" in data:
-        with Image.open(io.BytesIO(base64.b64decode(data["image/png"]))) as picture:
-            inches = picture.width / picture.info.get("dpi", (96, 96))[0]
-            size = {"width": round(96 * inches)}
-        metadata = {**output.get("metadata", {}), "image/png": size}
-        output = nbformat.from_dict({**output, "metadata": metadata})
-    return output
 
 
 def quoted(text: str) -> str:

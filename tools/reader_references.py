@@ -1,0 +1,51 @@
+"""The bibliography as readers' notebooks cite it: who, when, and where the work can be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pybtex.database import Entry, parse_string
+from pybtex.plugin import find_plugin
+from pybtex.richtext import Text
+
+from chapters import ROOT
+
+
+def references(root: Path = ROOT) -> dict[str, Entry]:
+    """The works that the book cites, by their keys."""
+    text = (root / "book" / "references.bib").read_text(encoding="utf-8")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    return dict(parse_string(text, "bibtex").entries)
+
+
+def plain(latex: str) -> str:
+    """A field of the bibliography without its braces and commands."""
+    return Text.from_latex(latex).render_as("text")
+
+
+def authors(entry: Entry) -> str:
+    """The short form, such as `Radford et al.`"""
+    people = entry.persons.get("author") or entry.persons.get("editor") or []
+    names = [plain(" ".join([*person.prelast_names, *person.last_names])) for person in people]
+    if len(names) > 2 or (names and names[-1] == "others"):
+        return f"{names[0]} et al."
+    return " and ".join(names)
+
+
+def address(entry: Entry) -> str | None:
+    """Where the work itself can be read, if the bibliography says."""
+    fields = entry.fields
+    if "eprint" in fields:
+        return f"https://arxiv.org/abs/{fields['eprint']}"
+    if "doi" in fields:
+        return f"https://doi.org/{fields['doi']}"
+    return fields.get("url")
+
+
+def listed(entries: list[Entry]) -> str:
+    """The list of references at a notebook's end."""
+    style = find_plugin("pybtex.style.formatting", "plain")()
+    renderer = find_plugin("pybtex.backends", "markdown")()
+    formatted = style.format_entries(entries)
+    rows = [f"* {entry.text.render(renderer)}" for entry in formatted]
+    return "## References\n\n" + "\n".join(rows)
