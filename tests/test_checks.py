@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from mini_gpt import checks
 from mini_gpt.checks.report import NotYet, call, close, expect, run_check, show
+from rendered import code_cells
 from sources import cells
 
 ONE = torch.tensor([1.0, 2.0, 3.0])
@@ -126,6 +127,11 @@ class TestExpect:
             expect("width 64", None, 0.125, "what is the spread before you divide?")
         assert str(fault.value) == "for width 64 nothing comes back"
         assert fault.value.expected == "0.125"
+
+    @pytest.mark.parametrize("empty", [[], {}, ()])
+    def test_does_not_show_what_is_missing_from_something_empty(self, empty: Any) -> None:
+        with pytest.raises(NotYet, match=r"^for the names there is nothing yet$"):
+            expect("the names", empty, type(empty)([("a", 1)]), "annotate them")
 
     def test_shows_a_tensor_at_the_first_wrong_index(self) -> None:
         right = torch.arange(24.0).reshape(2, 3, 4)
@@ -245,6 +251,17 @@ class TestHint:
         assert "GPT2_PATTERN" not in capsys.readouterr().out
         checks.hint()
         assert capsys.readouterr().out == "Hint: start from GPT2_PATTERN.\n"
+
+
+def test_no_empty_exercise_gives_its_answer_away() -> None:
+    """What the chapters store below the stubs: the case alone."""
+    for chapter in toc.chapters():
+        for cell in code_cells(chapter):
+            for output in cell["outputs"]:
+                text = "".join(output.get("text", ""))
+                if text.startswith("not yet"):
+                    assert "Hint:" not in text, (chapter.name, text)
+                    assert not re.search(r"expected (tensor|-?\d|\[|\{|b?')", text), text
 
 
 class TestCall:

@@ -49,7 +49,7 @@ def place_parts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         named = [
             section
             for section in doctree.findall(nodes.section)
-            if section[0].astext() == part["after"]
+            if section[0].astext().replace("’", "'") == part["after"]
         ]
         if len(named) != 1:
             logger.warning(

@@ -7,6 +7,7 @@ Each is a form with its answer folded below it, so that it is there without scri
 from __future__ import annotations
 
 import json
+import re
 import sys
 from html import escape
 from pathlib import Path
@@ -66,6 +67,11 @@ def form(one: Question, name: str) -> str:
     )
 
 
+def plain(heading: str) -> str:
+    """A heading without marks of code and formulas, its apostrophes straight."""
+    return re.sub("[`$]", "", heading).replace("’", "'")
+
+
 def place_questions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     """Put each question at the end of its section, before the subsections."""
     if app.builder.name != "html":
@@ -77,7 +83,7 @@ def place_questions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
             named = [
                 section
                 for section in doctree.findall(nodes.section)
-                if section[0].astext() == one.after.replace("`", "").replace("$", "")
+                if plain(section[0].astext()) == plain(one.after)
             ]
             if len(named) != 1:
                 logger.warning(

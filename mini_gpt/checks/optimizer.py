@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from mini_gpt.checks.report import expect, run_check
+from mini_gpt.checks.report import NotYet, expect, in_full, run_check
 
 
 def clip(function: Callable[[list[torch.Tensor], float], Any]) -> None:
@@ -98,7 +98,11 @@ def adamw(kind: Callable[..., Any]) -> None:
         ):
             found = trained(kind, steps, rests)
             expected = trained(torch.optim.AdamW, steps, rests)
+            untouched = trained(torch.optim.AdamW, 0, rests)
             for number, (mine, right) in enumerate(zip(found, expected, strict=True)):
+                if torch.equal(mine, untouched[number]):
+                    told = f"after {case} parameter {number} is as it was"
+                    raise NotYet(told, hint, in_full(right))
                 expect(f"{case}, parameter {number}", mine, right, hint, 1e-5)
 
     run_check(cases, "your AdamW could take the place of PyTorch's.")

@@ -130,7 +130,8 @@ def whole_grpo(answer: Callable[..., Tensor]) -> None:
             (
                 "moved, clip 0.1",
                 (new, old, mask, rewards, 3, 0.1),
-                "the smaller of ratio times advantage and clipped ratio times advantage",
+                "the smaller of ratio times advantage and clipped ratio "
+                "times advantage",
             ),
             (
                 "groups of two",

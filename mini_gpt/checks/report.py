@@ -116,8 +116,11 @@ def expect(
     if close(found, expected, tolerance):
         return
     whole = in_full(expected)
+    if isinstance(found, list | dict | tuple) and not found and expected:
+        raise NotYet(f"for {case} there is nothing yet", hint, whole)
+    nothing = found is None or (isinstance(found, str) and found == "NoneType")
     in_place = isinstance(found, torch.Tensor | list | dict)
-    if (found is None and expected is not None) or (_came["nothing"] and not in_place):
+    if (nothing and expected is not None) or (_came["nothing"] and not in_place):
         raise NotYet(f"for {case} nothing comes back", hint, whole)
     if _came["nothing"]:
         raise NotYet(f"for {case} it leaves {show(found)}", hint, whole)

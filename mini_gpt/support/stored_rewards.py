@@ -35,7 +35,8 @@ KINDS = tuple(dict.fromkeys(kind for kind, _, _ in _NUMBERS))
 
 def _seeds(kind: str, name: str) -> list[list[float]]:
     """One list for each seed, in order."""
-    return [row for (k, _, n), row in sorted(_NUMBERS.items()) if (k, n) == (kind, name)]
+    rows = sorted(_NUMBERS.items())
+    return [row for (k, _, n), row in rows if (k, n) == (kind, name)]
 
 
 def rewards(kind: str) -> list[list[float]]:
