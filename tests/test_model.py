@@ -418,17 +418,17 @@ def without_positions(weights: dict[str, Tensor], ids: Tensor, config: GPTConfig
 @pytest.mark.parametrize(
     ("wrong", "case"),
     [
-        (lambda weights, ids, config: None, "without what the blocks write"),
-        (without_positions, "without what the blocks write"),
-        (one_head, "with attention only"),
-        (exact_gelu, "with feed-forward networks only"),
+        (lambda weights, ids, config: None, "without what the blocks write nothing comes back"),
+        (without_positions, "without what the blocks write expected"),
+        (one_head, "with attention only expected"),
+        (exact_gelu, "with feed-forward networks only expected"),
     ],
 )
 def test_a_wrong_model_is_told_where(
     wrong: Any, case: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = printed(capsys, checks.model.run_model, wrong)
-    assert said.startswith(f"not yet: for a model {case} expected")
+    assert said.startswith(f"not yet: for a model {case}")
 
 
 def test_a_right_model_is_praised(capsys: pytest.CaptureFixture[str]) -> None:

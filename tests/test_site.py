@@ -356,7 +356,7 @@ class TestChapterTable:
         cells = [{"cell_type": "markdown", "source": "# Odd\n\n> Either | or."}]
         chapter.notebook.write_text(json.dumps({"cells": cells}), encoding="utf-8")
         row = book_chapters.row(chapter)
-        assert row == r"| 3 | {doc}`/book/03_odd` | Either \| or. | `mini_gpt.odd` |"
+        assert row == r"| 3 | {doc}`/book/03_odd` | Either \| or. | 5 min | `mini_gpt.odd` |"
 
 
 class TestApiList:

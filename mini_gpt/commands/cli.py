@@ -23,7 +23,7 @@ from typing import Annotated, Any, NamedTuple
 import torch
 import tyro
 
-import mini_gpt
+from mini_gpt import __version__
 from mini_gpt.commands.chat import ESSENTIALS as CHAT_ESSENTIALS
 from mini_gpt.commands.chat import Chat, run_chat
 from mini_gpt.commands.evaluate import Evaluate, run_evaluate
@@ -113,7 +113,7 @@ def _obey(words: list[str]) -> int:
         return 0 if first else 2
     if first == "--version":
         python = f"Python {platform.python_version()}"
-        print(f"mini-gpt {mini_gpt.__version__} (torch {torch.__version__}, {python})")
+        print(f"mini-gpt {__version__} (torch {torch.__version__}, {python})")
         return 0
     if first == "--completion":
         shell = words[1] if words[1:] in (["bash"], ["zsh"]) else None
