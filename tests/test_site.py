@@ -29,6 +29,7 @@ import pytest
 import yaml
 from bs4 import BeautifulSoup, Tag
 from chapters import Chapter
+from PIL import Image
 from pybtex.database import parse_file
 
 from rendered import ROOT, Built, book, build, code_cells, exported_cells
@@ -221,6 +222,10 @@ class TestMeta:
     )
     def test_the_address_of_the_pages(self, repository: str, address: str | None) -> None:
         assert book_meta.site_address({"GITHUB_REPOSITORY": repository}) == address
+
+    def test_the_picture_has_the_size_that_is_shown(self) -> None:
+        with Image.open(ROOT / "book" / "_static" / "preview.png") as picture:
+            assert picture.size == (1200, 630)
 
     @pytest.mark.slow
     def test_a_page_describes_itself(self, fork: Built) -> None:
