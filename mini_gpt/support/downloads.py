@@ -71,15 +71,18 @@ GPT2_HUB_FILES = {
 # setuptools, and answers instead.
 BUILD_BACKEND = """
     import pathlib
+    import sys
 
-    class __legacy__:
-        def prepare_metadata_for_build_wheel(folder, config_settings=None):
-            info = pathlib.Path(folder, "{package}-{version}.dist-info")
-            info.mkdir()
-            (info / "METADATA").write_text(
-                "Metadata-Version: 2.1\\nName: {package}\\nVersion: {version}\\n"
-            )
-            return info.name
+    def prepare_metadata_for_build_wheel(folder, config_settings=None):
+        info = pathlib.Path(folder, "{package}-{version}.dist-info")
+        info.mkdir()
+        (info / "METADATA").write_text(
+            "Metadata-Version: 2.1\\nName: {package}\\nVersion: {version}\\n"
+        )
+        return info.name
+
+    # What an archive without a pyproject.toml is built by; with one, the module itself.
+    __legacy__ = sys.modules[__name__]
 """
 
 

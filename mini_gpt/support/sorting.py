@@ -62,7 +62,7 @@ def supervise(model: GPT, steps: int, generator: torch.Generator) -> GPT:
 
 
 def half_trained(seed: int, steps: int = 60) -> GPT:
-    """A model that has seen so few answers that it is right about one time in eight."""
+    """A model that has seen so few answers that it is right about one time in six."""
     generator = torch.Generator().manual_seed(seed)
     return supervise(untrained(seed), steps, generator)
 

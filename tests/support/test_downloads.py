@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import tarfile
+import textwrap
 import zipfile
 from pathlib import Path
 from types import ModuleType
@@ -234,3 +235,19 @@ def test_the_real_corpus() -> None:
     assert len(text) == 5_057_280
     assert len(set(text)) == 84
     assert "To be, or not to be" in documents["hamlet"].decode()
+
+
+@pytest.mark.parametrize("backend", ["setuptools.build_meta", "setuptools.build_meta:__legacy__"])
+def test_an_archive_is_asked_for_its_name_by_our_module(tmp_path: Path, backend: str) -> None:
+    """What pip does: the hook of the backend that an archive names, and no build code of its own."""
+    module = textwrap.dedent(downloads.BUILD_BACKEND).format(package="brotli", version="1.2.1")
+    (tmp_path / "setuptools").mkdir()
+    (tmp_path / "setuptools" / "__init__.py").touch()
+    (tmp_path / "setuptools" / "build_meta.py").write_text(module, encoding="utf-8")
+    name, _, member = backend.partition(":")
+    call = f"import {name} as found; found = getattr(found, {member!r}) if {member!r} else found; "
+    call += "print(found.prepare_metadata_for_build_wheel('.', None))"
+    said = subprocess.check_output([sys.executable, "-c", call], cwd=tmp_path, text=True)
+    assert said.strip() == "brotli-1.2.1.dist-info"
+    metadata = (tmp_path / "brotli-1.2.1.dist-info" / "METADATA").read_text(encoding="utf-8")
+    assert "Name: brotli\nVersion: 1.2.1\n" in metadata
