@@ -25,6 +25,7 @@ class TestEveryChapter:
     def test_asks_three_questions_or_more(self, chapter: Chapter) -> None:
         assert len(questions(chapter)) >= 3
 
+    @pytest.mark.slow
     def test_asks_after_sections_that_it_has(self, chapter: Chapter) -> None:
         edition = Edition("https://example.org/book", "main", solutions=False)
         made = Converter(chapter, edition).notebook()

@@ -139,6 +139,7 @@ def test_an_edition_for_running_keeps_what_a_run_gives() -> None:
 
 @each_chapter
 @pytest.mark.parametrize("solutions", [False, True])
+@pytest.mark.slow
 def test_nothing_of_the_sites_language_is_left(chapter: toc.Chapter, solutions: bool) -> None:
     known = {one.name + end for one in CHAPTERS for end in (".ipynb", "_solutions.ipynb")}
     for cell in edition(chapter, solutions).cells:
@@ -153,6 +154,7 @@ def test_nothing_of_the_sites_language_is_left(chapter: toc.Chapter, solutions: 
 
 @pytest.mark.slow
 @each_chapter
+@pytest.mark.slow
 def test_no_solution_is_open(chapter: toc.Chapter) -> None:
     """And nothing needs one: what only solutions define is used nowhere else."""
     source = nbformat.read(chapter.notebook, as_version=4)

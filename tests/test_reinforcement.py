@@ -347,6 +347,7 @@ class TestLearning:
         for a, b in zip(model.parameters(), other.parameters(), strict=True):
             torch.testing.assert_close(a, b)
 
+    @pytest.mark.slow
     def test_a_price_keeps_the_model_near(self) -> None:
         moved = []
         for kl in (0.0, 30.0):

@@ -65,6 +65,7 @@ class TestBeamSearch:
             [score for score, _ in expected], abs=1e-4
         )
 
+    @pytest.mark.slow
     def test_one_beam_is_greedy(self) -> None:
         model = lively_model()
         ((_, ids),) = beam_search(model, [3, 1], 30, beams=1)
