@@ -92,6 +92,14 @@ def notebook(*sources: str) -> str:
     return json.dumps(whole)
 
 
+# What the book's extensions import.
+NEEDED_TOOLS = (
+    "chapters.py",
+    "questions.py",
+    "reader_drawings.py",
+    "reader_notebooks.py",
+    "reader_references.py",
+)
 SMALL_CONTENTS = """\
 format: jb-book
 root: book/index
@@ -139,7 +147,7 @@ def small_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / "book" / "references.bib", source / "book")
     for folder in ("tools", "mini_gpt"):
         (source / folder).mkdir()
-    for name in ("chapters.py", "reader_notebooks.py"):
+    for name in NEEDED_TOOLS:
         shutil.copy(ROOT / "tools" / name, source / "tools")
     (source / "_toc.yml").write_text(SMALL_CONTENTS, encoding="utf-8")
     (source / "book" / "index.md").write_text(SMALL_INDEX, encoding="utf-8")
@@ -352,7 +360,7 @@ class TestChapterTable:
         table = page.select_one("article table")
         (row,) = table.select("tbody tr")
         cells = [cell.get_text() for cell in row.select("td")]
-        assert cells == ["7", "A chapter", "Parts of double size.", "mini_gpt.part"]
+        assert cells == ["7", "A chapter", "Parts of double size.", "5 min", "mini_gpt.part"]
         assert row.a["href"] == "07_part.html"
 
     def test_a_bar_in_a_sentence_is_no_border(self, tmp_path: Path) -> None:
