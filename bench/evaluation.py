@@ -5,7 +5,7 @@
 
 Trains what `mini-gpt train` trains on a CPU, each time with another seed, and measures every model
 on the text that the chapter on evaluation uses: its bits in blocks of 1,000 bytes. The chapter
-reads them from `mini_gpt/support/demo_seeds.py`; a test compares the two.
+reads them from there (`mini_gpt/support/stored/`).
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def main(arguments: list[str]) -> int:
         runs.append({"seed": seed, "seconds": seconds, **measured(model, tokenizer, exam)})
         print(f"seed {seed}: {runs[-1]['bits_per_byte']} bits per byte, {seconds} s", flush=True)
     content = {"steps": steps, "runs": runs}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "evaluation.json").write_text(json.dumps(content, indent=1) + "\n")
+    path = harness.json_path("evaluation", options.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0

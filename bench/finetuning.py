@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bench import harness
 from mini_gpt.diagnostics import count_parameters
 from mini_gpt.finetuning import add_lora, answer_batches, finetune
 from mini_gpt.loss import bits_per_byte, evaluate
@@ -42,7 +43,6 @@ SEEDS = (0, 1, 2)
 RANKS = (1, 8, 32)
 MEASURED = 20_000  # tokens of unseen Shakespeare
 PARTS = ("ranks", "replay", "classes", "obey")
-STORED = Path(runs.__file__).with_name("stored")
 
 
 def started() -> tuple[GPT, GPT, BPETokenizer, str, str]:
@@ -163,11 +163,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, choices=SEEDS)
     parser.add_argument("--ranks", type=int, nargs="+", choices=(0, *RANKS))
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=STORED)
+    parser.add_argument("--out", type=Path, default=harness.RESULTS)
     asked = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    path = asked.out / "finetuning.json"
+    path = harness.json_path("finetuning", asked.out)
+    path.parent.mkdir(parents=True, exist_ok=True)
     record = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     for part in PARTS if asked.only is None else (asked.only,):
         for seed in SEEDS if asked.seed is None else (asked.seed,):

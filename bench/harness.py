@@ -25,7 +25,11 @@ from typing import Any
 
 import torch
 
+from mini_gpt.support import stored_results
+
 RESULTS = Path(__file__).resolve().parent / "results"
+# Chapters show what these found, so their JSON is a part of the package and stands nowhere else.
+SHOWN = frozenset({"evaluation", "finetuning", "overfitting", "reinforcement"})
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,12 @@ def speed_rows(
     return rows
 
 
+def json_path(name: str, folder: Path) -> Path:
+    """Where the JSON of a benchmark is, if its other results go to this folder."""
+    in_package = name in SHOWN and folder == RESULTS
+    return (stored_results.FOLDER if in_package else folder) / f"{name}.json"
+
+
 def save(name: str, results: Mapping[str, Any], markdown: str, folder: Path) -> None:
     """Write the results as `name.json` and `name.md`.
 
@@ -206,7 +216,7 @@ def save(name: str, results: Mapping[str, Any], markdown: str, folder: Path) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1) + "\n"
-    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    json_path(name, folder).write_text(text, encoding="utf-8")
     (folder / f"{name}.md").write_text(markdown, encoding="utf-8")
 
 

@@ -184,7 +184,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="SEED")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads or 1)
-    data, path = prepare(options.quick), options.out / "overfitting.json"
+    data, path = prepare(options.quick), harness.json_path("overfitting", options.out)
     wanted = options.seeds[:1] if options.quick else options.seeds
     runs: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in KINDS}
     if path.exists():

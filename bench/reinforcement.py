@@ -18,10 +18,8 @@ from __future__ import annotations
 import copy
 import json
 import sys
-import textwrap
 from collections import Counter
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -45,8 +43,6 @@ from mini_gpt.support.syllables import syllables, ten_syllables
 
 SEEDS = (0, 1, 2)
 VERSE = ("ten", "covered", "different", "words", "distance", "surprisal")
-SHOWN = 3  # lines of a model in the chapter
-STORED = '"""What `python -m bench reinforcement` found, as its chapter shows it."""\n\n'
 KS = (1, 2, 4, 8, 16, 32, 64)
 ANSWER = SampleConfig(temperature=1.0, max_new_tokens=sorting.DIGITS)
 LINE = SampleConfig(temperature=1.0, max_new_tokens=24, stop=("\n",))
@@ -216,54 +212,18 @@ def table(results: dict[str, list[dict[str, Any]]]) -> str:
     return harness.table(["run", "seed", f"{first} (verse: ten, different)", second], rows)
 
 
-def stored_module(runs: dict[str, list[dict[str, Any]]]) -> str:
-    """The module that the chapter reads these results from: percents, and samples."""
-
-    def percents(values: list[float]) -> str:
-        return " ".join(str(round(100 * value)) for value in values)
-
-    lines = [STORED]
-    for name, seeds in runs.items():
-        for run in seeds:
-            verse = "ten" in run["before"]
-            lines.append(f"{name}; {run['seed']}; rewards; {percents(run.get('rewards', []))}")
-            for when in ("before", "after"):
-                found = run[when]
-                keys = VERSE if verse else ("greedy", "majority of 16")
-                numbers = [found[key] for key in keys]
-                if not verse:
-                    numbers = found["pass@k"] + numbers
-                shown = " ".join(f"{number:g}" for number in numbers)
-                lines.append(f"{name}; {run['seed']}; {when}; {shown}")
-    wrapped = ["\n".join(textwrap.wrap(line, 84, subsequent_indent="    ")) for line in lines[1:]]
-    samples = {
-        name: [run["after"]["samples"][:SHOWN] for run in seeds]
-        for name, seeds in runs.items()
-        if "samples" in seeds[0]["after"]
-    }
-    return (
-        f'{lines[0]}RUNS = """\n'
-        + "\n".join(wrapped)
-        + f'\n"""\nSAMPLES: dict[str, list[list[str]]] = {samples!r}\n'
-    )
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
     parser = harness.parser(__doc__)
     parser.add_argument("--only", nargs="+", help="kinds of run, or sorting, dpo, verse")
-    parser.add_argument("--store", help="only write the module that the chapter reads, here")
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS, help="one run of each")
     options = parser.parse_args(arguments)
     harness.prepare(options)
     torch.set_num_threads(options.threads or 1)
-    path = options.out / "reinforcement.json"
+    path = harness.json_path("reinforcement", options.out)
     stored: dict[str, list[dict[str, Any]]] = {}
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))["runs"]
-    if options.store:
-        Path(options.store).write_text(stored_module(stored), encoding="utf-8")
-        return 0
     jobs: list[tuple[str, str, Any]] = [(way, "sorting", sort_one) for way in WAYS]
     jobs += [(kind, "dpo", prefer_one) for kind in BETAS]
     jobs += [(price, "verse", verse_one) for price in PRICES]

@@ -575,3 +575,11 @@ def test_health_asks_each_preset_and_joins_the_results_there_are(
     monkeypatch.setattr(health, "check_model", lambda model: {"one batch": "no"})
     assert command.main([*words, "gpt2"]) == 1
     assert "| gpt2 " in capsys.readouterr().out
+
+
+def test_what_chapters_show_is_stored_in_the_package_alone(tmp_path: Path) -> None:
+    for name in harness.SHOWN:
+        assert harness.json_path(name, harness.RESULTS).is_file()
+        assert not (harness.RESULTS / f"{name}.json").exists()
+        assert harness.json_path(name, tmp_path) == tmp_path / f"{name}.json"
+    assert harness.json_path("health", harness.RESULTS) == harness.RESULTS / "health.json"

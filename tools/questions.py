@@ -26,7 +26,6 @@ folded text.
 from __future__ import annotations
 
 from html import escape
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -133,8 +132,3 @@ def inline(text: str) -> str:
         rf'<span class="math notranslate nohighlight">\({piece}\)</span>' if place % 2 else piece
         for place, piece in enumerate(pieces)
     )
-
-
-def stored_in(folder: Path) -> list[Path]:
-    """The files of questions in a book's folder."""
-    return sorted((folder / "questions").glob("*.yml"))

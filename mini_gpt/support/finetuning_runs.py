@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 import random
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,6 +34,7 @@ from mini_gpt.support.instructions import (
     first_lines,
     make_exchanges,
 )
+from mini_gpt.support.stored_results import stored_result
 from mini_gpt.tokenizer import BPETokenizer
 
 TAUGHT = ("repeat", "reverse", "count", "speak")
@@ -43,14 +42,12 @@ SWEPT = (None, 0, 1, 8, 32)  # ranks: before the training, all weights, and LoRA
 RATES = {"full": 1e-3, "lora": 3e-3}
 STEPS, BATCH_SIZE, CLASS_STEPS = 200, 16, 60
 WAYS = ("head", "lora", "full", "head, twin", "full, twin")
-_STORED = Path(__file__).with_name("stored") / "finetuning.json"
 Labeled = tuple[str, int]  # a text and the number of its class
 
 
 def stored() -> dict[str, Any]:
     """What the longer runs found, by part: "ranks", "classes", "obey"."""
-    record: dict[str, Any] = json.loads(_STORED.read_text(encoding="utf-8"))
-    return record
+    return stored_result("finetuning")
 
 
 def by_rank(

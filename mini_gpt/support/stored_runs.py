@@ -11,7 +11,8 @@ import json
 from pathlib import Path
 from typing import Any, TypedDict
 
-_STORED = Path(__file__).with_name("stored")
+from mini_gpt.support.stored_results import stored_result
+
 _SHORTEST = 31  # letters of a line that is long enough to be asked for
 
 
@@ -50,9 +51,7 @@ class Run(TypedDict):
 
 def overfitting() -> dict[str, Any]:
     """The record of the runs on 50,000 characters: its "runs" are `Run`s by kind."""
-    text = (_STORED / "overfitting.json").read_text(encoding="utf-8")
-    record: dict[str, Any] = json.loads(text)
-    return record
+    return stored_result("overfitting")
 
 
 def long_lines(text: str) -> list[str]:

@@ -19,9 +19,11 @@ import torch
 import torch.nn.functional as F
 from live_counts import LETTERS, count_pairs, letters_only
 from playwright.sync_api import Browser, BrowserContext, Page, expect
+from test_pages import AXE
 from views import VIEWS, View
 
 from mini_gpt import BPETokenizer, SampleConfig, from_pretrained, generate
+from mini_gpt.sampling import apply_rules
 from mini_gpt.support.corpus import load_documents
 from rendered import ROOT
 
@@ -131,8 +133,6 @@ class TestEngine:
     def test_rules_leave_what_the_package_leaves(
         self, engine: Page, rules: dict[str, float], ours: dict[str, Any]
     ) -> None:
-        from mini_gpt.sampling import apply_rules
-
         logits = torch.randn(1, 50, generator=torch.Generator().manual_seed(1)) * 2
         right = apply_rules(logits, SampleConfig(**ours)).softmax(-1)[0]
         shape = "([logits, rules]) => [...live.shape(Float32Array.from(logits), rules)]"
@@ -294,8 +294,6 @@ class TestManners:
     def test_fits_and_is_accessible(
         self, site: Path, context: Callable[[View], BrowserContext], view: View
     ) -> None:
-        from test_pages import AXE
-
         page = context(view).new_page()
         for stem in ("bpe", "loss", "position", "attention"):
             page.goto((site / f"{toc.chapter(stem).page}.html").as_uri())

@@ -14,8 +14,6 @@ from chapters import Chapter, chapter
 from mini_gpt.support import stored_runs
 from mini_gpt.support.settings_file import read_settings
 
-RESULTS = Path(__file__).resolve().parents[2] / "bench" / "results"
-
 
 def prose(one: Chapter) -> str:
     cells = nbformat.read(one.notebook, as_version=4).cells
@@ -34,13 +32,6 @@ def shown(one: Chapter, part: str) -> str:
 
 
 # The runs on 50,000 characters
-
-
-def test_the_package_holds_what_the_benchmark_wrote() -> None:
-    written = json.loads((RESULTS / "overfitting.json").read_text(encoding="utf-8"))
-    assert stored_runs.overfitting() == written, (
-        "copy bench/results/overfitting.json to mini_gpt/support/stored/"
-    )
 
 
 def test_three_seeds_where_chance_could_decide() -> None:

@@ -72,7 +72,7 @@ const Live = (() => {
     const live = liveEngine();
     let model, tokenizer, session;
     const piece = (id) => tokenizer.decode([id]);
-    const pieceBytes = (ids) => ids.map((id) => piece(id));
+    const pieces = (ids) => ids.map((id) => piece(id));
 
     function feed(ids) {
       for (const id of ids) {
@@ -95,15 +95,10 @@ const Live = (() => {
         tokenizer = new live.Tokenizer(tokens);
         return { layers: model.layers, heads: model.heads };
       },
-      encode: (text) => tokenizer.encode(text),
-      logits: (text) => {
-        const cache = model.newCache();
-        return tokenizer.encode(text).map((id) => Array.from(model.step(id, cache)));
-      },
       open(text) {
         const ids = tokenizer.encode(text || "\n").slice(-model.context_length + 1);
         open(ids);
-        return pieceBytes(ids);
+        return pieces(ids);
       },
       // The likeliest next tokens, before and after the rules.
       next(settings, count) {
@@ -150,7 +145,7 @@ const Live = (() => {
         }
         const shares = live.softmax(logits);
         const next = top(shares, 5).map((id) => ({ name: piece(id), share: shares[id] }));
-        return { pieces: pieceBytes(ids), weights, losses, lens, next };
+        return { pieces: pieces(ids), weights, losses, lens, next };
       },
     };
     self.onmessage = ({ data: { number, call, parameters } }) => {

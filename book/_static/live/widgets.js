@@ -68,7 +68,7 @@
       const sum = powers.reduce((one, other) => one + other, 0);
       return powers.map((power) => power / sum);
     };
-    const table = element("div", { class: "live-table", role: "grid", "aria-label": "Which letter follows which" });
+    const table = element("div", { class: "live-table", role: "group", "aria-label": "The rows of the table" });
     const row = element("div", { "aria-live": "polite" });
     const text = element("p", { class: "live-text" });
     const name = (letter) => (letter === " " ? "␣" : letter);
@@ -83,7 +83,6 @@
       const pick = () => { chosen = place; draw(); };
       table.append(element("button", { type: "button", text: name(letter), "aria-label": letter === " " ? "space" : letter, onclick: pick, onmouseenter: pick, onfocus: pick }));
     }
-    table.removeAttribute("role");
     const degree = slider("temperature", { min: 0.1, max: 3, step: 0.1, value: 1, show: (x) => x.toFixed(1) }, (value) => { heat = value; draw(); });
     const write = (count) => {
       for (let step = 0; step < count; step++) {
