@@ -40,7 +40,24 @@ def split_documents(
     where no border leaves validation at least half of its share, and training at least
     half of the text.
     """
-    *borders, total = accumulate(map(len, documents))
+    number, place = split_place([*map(len, documents)], validation_fraction)
+    if place is None:
+        return DocumentSplit([*documents[:number]], [*documents[number:]], False)
+    cut = documents[number]
+    before, after = [*documents[:number], cut[:place]], documents[number + 1 :]
+    return DocumentSplit(before, [cut[place:], *after], True)
+
+
+def split_place(
+    lengths: Sequence[int], validation_fraction: float
+) -> tuple[int, int | None]:
+    """Where `split_documents` cuts, told from the lengths of the documents alone.
+
+    Returns:
+        The number of the first document of validation, and the character in it before
+        which it is cut; None: it is whole.
+    """
+    *borders, total = accumulate(lengths)
     share = round(total * validation_fraction)
     wanted = total - share
     fitting = [
@@ -49,13 +66,9 @@ def split_documents(
         if _LEAST * share <= total - border <= _MOST * total and border > 0
     ]
     if fitting and share:
-        _, number = min(fitting)
-        return DocumentSplit([*documents[:number]], [*documents[number:]], False)
+        return min(fitting)[1], None
     number = next(n for n, end in enumerate([*borders, total]) if end >= wanted)
-    place = wanted - (borders[number - 1] if number else 0)
-    cut = documents[number]
-    before, after = [*documents[:number], cut[:place]], documents[number + 1 :]
-    return DocumentSplit(before, [cut[place:], *after], True)
+    return number, wanted - (borders[number - 1] if number else 0)
 
 
 def encode_documents(
