@@ -28,7 +28,14 @@ def hub_answers() -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what needs a GPU or the hub where there is none, and say so."""
+    """Skip what needs a GPU or the hub where there is none, and say so; group what shares.
+
+    Where tests run side by side, a file's stay together, and so do all that look at the
+    rendered book: it is built once.
+    """
+    for item in items:
+        rendered = item.path.parent.name == "browser" or item.path.name == "test_site.py"
+        item.add_marker(pytest.mark.xdist_group("book" if rendered else str(item.path)))
     if not torch.cuda.is_available():
         mark(items, "gpu", pytest.mark.skip(reason="no CUDA device on this machine"))
     if any("network" in item.keywords for item in items) and not hub_answers():

@@ -37,8 +37,13 @@ CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
 GROUPS: dict[str, tuple[list[str], list[str]]] = {
     "demo": (["-e", ".", "matplotlib"], []),
     "test": (["-e", ".[test]"], []),
+    "release": (["-e", ".[release]"], []),
     "bench": (["-e", ".[bench]"], ["llms-from-scratch==1.0.19"]),
 }
+
+# pytest's tests in as many processes as there are cores, at most four: each of them imports torch.
+# What belongs together stays in one process, in order: a file, the rendered book, a notebook.
+SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup"]
 
 
 def prepare(group: str) -> Path:

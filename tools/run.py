@@ -84,7 +84,8 @@ def book() -> int:
 
 def pytest(*arguments: str) -> int:
     """The tests proper, slow ones too: units, chapter contract, package, rendered pages."""
-    return call(environment.prepare("test"), "-m", "pytest", "--durations=10", *arguments)
+    python = environment.prepare("test")
+    return call(python, "-m", "pytest", "--durations=10", *environment.SIDE_BY_SIDE, *arguments)
 
 
 def quick(*arguments: str) -> int:
@@ -128,6 +129,11 @@ def pretrain(*arguments: str) -> int:
     return call(environment.prepare("demo"), "tools/pretrain.py", *arguments)
 
 
+def release(*arguments: str) -> int:
+    """Build the wheel and the source archive into dist, and look at both."""
+    return call(environment.prepare("release"), "tools/check_release.py", *arguments)
+
+
 def constraints(*arguments: str) -> int:
     """Resolve constraints.txt anew, moving only what must move; `--upgrade` moves everything."""
     python = environment.make_venv(ROOT / "build" / "uv")
@@ -165,12 +171,15 @@ def call(*command: str | Path) -> int:
     # On Linux torch's threads spin for long while they wait for each other. Spinning briefly is
     # as fast on a quiet machine, and twice as fast where anything else wants a core.
     variables.setdefault("GOMP_SPINCOUNT", "10000")
+    if "pytest" in command or "tools/wheel_chapters.py" in command:
+        # Tests run side by side, a process for each core: two threads each would only wait.
+        variables.setdefault("OMP_NUM_THREADS", "1")
     return subprocess.call(command, cwd=ROOT, env=variables)
 
 
 FUNCTIONS = (
     *(demo, test, quick, lint, wheel, book, pytest, export, notebooks, gpt2_outputs),
-    *(readers, gpu, bench, pretrain, constraints, clean, distclean),
+    *(readers, gpu, bench, pretrain, release, constraints, clean, distclean),
 )
 JOBS: dict[str, Callable[..., int]] = {
     function.__name__.replace("_", "-"): function for function in FUNCTIONS

@@ -6,7 +6,8 @@
 The wheel is built from the working tree and goes with `[notebooks]`, nbval and pytest into
 `build/wheel-venv`, an environment of its own: what the package forgets to declare or to ship is
 missing there. What runs is the readers' edition with its solutions. Stored outputs must match
-(nbval, strict), and no chapter may take more memory than its cost line says.
+(nbval, strict), and no chapter may take more memory than its cost line says. On several cores
+chapters run side by side.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from chapters import Chapter, chapters
 from reader_notebooks import Converter, Edition, repository
 
 ROOT = environment.ROOT
+TESTERS = ["nbval", "pytest", "pytest-xdist"]
 
 
 def build_wheel(folder: Path) -> Path:
@@ -50,7 +52,7 @@ def install_wheel(wheel: Path) -> Path:
         state = environment.digest(archive.read(metadata), environment.CONSTRAINTS.read_bytes())
     stamp = python.parent.parent / "installed"
     if not stamp.exists() or stamp.read_text() != state:
-        environment.install(python, [f"{wheel}[notebooks]", "nbval", "pytest"])
+        environment.install(python, [f"{wheel}[notebooks]", *TESTERS])
         stamp.write_text(state)
     environment.pip(python, "install", "--no-deps", "--force-reinstall", wheel)
     return python
@@ -77,7 +79,7 @@ def run_chapters(python: Path, wanted: list[Chapter]) -> int:
         if python.parent.parent not in Path(imported.strip()).parents:
             raise SystemExit(f"tested the wrong package: {imported}")
         options = ["--nbval", "--nbval-current-env", "-p", "no:cacheprovider", "--durations=10"]
-        options += ["-p", "chapter_memory"]
+        options += ["-p", "chapter_memory", *environment.SIDE_BY_SIDE, "--dist", "loadfile"]
         return subprocess.call([python, "-m", "pytest", *options], cwd=outside, env=variables)
 
 
