@@ -24,6 +24,7 @@ from torch import Tensor
 from .support.data_checks import check_evaluation, check_loader
 from .support.files import release_pages
 from .support.resumable import Resumable
+from .support.token_shards import TokenRow
 
 # %% ../book/04_data.ipynb #bbae591a
 Order = Literal["random", "epochs"]
@@ -49,7 +50,7 @@ def _epoch_starts(
 class _Starts:
     """Where the windows of each batch start: a function of the seed and its number."""
 
-    tokens: Integer[np.ndarray, " tokens"]
+    tokens: TokenRow
     batch_size: int
     context_length: int
     seed: int
@@ -83,7 +84,7 @@ class BatchLoader(_Starts, Resumable):
     stops and goes on sees exactly the batches that it would have seen.
 
     Args:
-        tokens: Token ids, in memory or memory-mapped.
+        tokens: Token ids, in memory or memory-mapped, in one array or in shards.
         batch_size: Windows in a batch (B), over all processes together.
         context_length: Tokens that the model reads in each window (T).
         seed: Seed of the choice, 0 or more.
@@ -104,7 +105,7 @@ class BatchLoader(_Starts, Resumable):
 
     def __init__(
         self,
-        tokens: Integer[np.ndarray, " tokens"],
+        tokens: TokenRow,
         *,
         batch_size: int,
         context_length: int,
@@ -168,7 +169,7 @@ def train_val_split(row: _Row, validation_fraction: float = 0.1) -> tuple[_Row, 
 
 # %% ../book/04_data.ipynb #a99704a3
 def evaluation_batches(
-    tokens: Integer[np.ndarray, " tokens"], *, batch_size: int, context_length: int
+    tokens: TokenRow, *, batch_size: int, context_length: int
 ) -> Iterator[tuple[Int[Tensor, "rows time"], Int[Tensor, "rows time"]]]:
     """Every token of a split but the first as a target, exactly once, in order.
 
@@ -195,7 +196,8 @@ def evaluation_batches(
         ends.append(targets)  # what is left over, one shorter window
     start = 0
     for end in ends:
-        some = torch.from_numpy(tokens[start : end + 1].astype(np.int64))
+        release_pages(tokens)  # of a mapped file, as in `BatchLoader`
+        some = torch.from_numpy(np.array(tokens[start : end + 1], dtype=np.int64))
         rows = max(1, (end - start) // context_length)
         yield some[:-1].reshape(rows, -1).clone(), some[1:].reshape(rows, -1)
         start = end

@@ -26,9 +26,10 @@ from torch.nn import functional as F
 from .data import evaluation_batches
 from .support.data_checks import check_known
 from .support.device import autocast
-from .support.distributed import all_reduce_sum, rank, world_size
+from .support.distributed import all_reduce_sum, shared_out
 from .support.documents import within_documents
 from .support.modes import evaluating
+from .support.token_shards import TokenRow
 
 
 # %% ../book/05_loss.ipynb #0594f7ff
@@ -218,7 +219,7 @@ def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
 # %% ../book/05_loss.ipynb #a4db503a
 def evaluate(
     model: nn.Module,
-    tokens: Integer[np.ndarray, " tokens"],
+    tokens: TokenRow,
     *,
     context_length: int,
     batch_size: int = 64,
@@ -244,21 +245,17 @@ def evaluate(
     """
     check_known(model, tokens)
     place = next(model.parameters()).device if device is None else torch.device(device)
-    total = torch.zeros((), dtype=torch.float64)  # what a process without a batch has
     batches = evaluation_batches(
         tokens, batch_size=batch_size, context_length=context_length
     )
     sums = []
     with evaluating(model), autocast(place, precision):
-        for number, (inputs, targets) in enumerate(batches):
-            if share and number % world_size() != rank():
-                continue  # another process's part
+        for inputs, targets in shared_out(batches, IGNORE_INDEX) if share else batches:
             inputs = inputs.to(place)
             logits = model(inputs, **within_documents(inputs, end_of_text))
             # Stays on the device: reading it here would wait for every batch.
             sums.append(next_token_loss(logits, targets.to(place), reduction="sum"))
-    if sums:
-        total = torch.stack(sums).cpu().double().sum()
+    total = torch.stack(sums).cpu().double().sum()
     return (all_reduce_sum(total) if share else total).item() / (len(tokens) - 1)
 
 

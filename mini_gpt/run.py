@@ -14,9 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import Integer
 from torch import Tensor
 
 from .characters import Tokenizer
@@ -30,10 +28,12 @@ from .support.model_checks import check_shape
 from .support.model_folder import save_pretrained
 from .support.rescue import saving_on_error
 from .support.run_folder import begin_run, clear_run, lock_run
+from .support.sharding import is_sharded, mesh_of, whole_model
 from .support.signals import TrainingStopped, stop_on_signals
 from .support.state_file import loading, random_states, set_random_states
 from .support.text_bytes import count_text_bytes
 from .support.threads import fitting_threads
+from .support.token_shards import TokenRow
 from .support.validation import whole_number
 from .trainer import Measurement, TrainConfig, Trainer
 
@@ -161,15 +161,14 @@ def _save(
 ) -> None:
     """Save a run's state and its model; process 0 writes, but all must call.
 
-    Where they are not `together`, process 0 calls alone. None as `run` saves nothing.
+    Where they are not `together`, process 0 calls alone, which no sharded run can be
+    saved by. None as `run` saves nothing.
     """
-    if run is None:
+    if run is None or (is_sharded(trainer.model) and not together):
         return
     with trainer.meter.paused():
-        state = training_state(trainer, together)
-        if rank() == 0:
-            weights = partial(save_pretrained, trainer.model, tokenizer)
-            save_run(run, state, weights, keep=keep)
+        state, model = training_state(trainer, together), whole_model(trainer.model)
+        save_run(run, state, partial(save_pretrained, model, tokenizer), keep=keep)
 
 
 # %% ../book/17_run.ipynb #9c06a9e3
@@ -177,7 +176,7 @@ _Best = tuple[int, dict[str, Tensor]]  # after which step, and by their names
 
 
 def _result(
-    trainer: Trainer, tokens: np.ndarray, best: _Best | None, size: int
+    trainer: Trainer, tokens: TokenRow, best: _Best | None, size: int
 ) -> TrainResult:
     """What came of a run: both models measured on all tokens, the best one put back.
 
@@ -206,13 +205,14 @@ def _result(
 
 def _go_on(trainer: Trainer, run: Path) -> _Best | None:
     """Bring a trainer to the newest state of a run; returns the best weights so far."""
-    if (state := newest_state(run)) is None:
+    mesh = mesh_of(trainer.model)  # where sharded, each process reads its share
+    if (state := newest_state(run, mesh)) is None:
         return None
     try:
         load_training_state(trainer, state)
     except ValueError as fault:
         raise ValueError(f"{run} cannot be gone on with: {fault}") from fault
-    return best_weights(run, trainer.history)
+    return best_weights(run, trainer.history, mesh)
 
 
 # %% ../book/17_run.ipynb #ddb37f5b
@@ -248,8 +248,8 @@ def _take_steps(
 # %% ../book/17_run.ipynb #25061a76
 def train(
     model: GPT,
-    training_tokens: Integer[np.ndarray, " training"],
-    validation_tokens: Integer[np.ndarray, " validation"],
+    training_tokens: TokenRow,
+    validation_tokens: TokenRow,
     tokenizer: Tokenizer,
     config: TrainConfig | None = None,
     *,

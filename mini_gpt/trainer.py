@@ -18,9 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .config import GPTConfig
@@ -48,7 +47,6 @@ from .support.device import (
 from .support.distributed import (
     all_reduce_sum,
     batches_of_process,
-    data_parallel,
     no_sync,
     rank,
     world_size,
@@ -56,6 +54,8 @@ from .support.distributed import (
 from .support.documents import document_border, within_documents
 from .support.metrics import Meter, progress_bar
 from .support.nonfinite import diverged, find_nonfinite, finite, step_if_finite
+from .support.sharding import of_whole_matrices, parallel_model, whole
+from .support.token_shards import TokenRow
 from .support.validation import check_range
 
 
@@ -87,6 +87,10 @@ class TrainConfig(OptimizerConfig):
         compile: Whether to use torch.compile; None means on CUDA only.
         cuda_graphs: Whether compiled steps on a CUDA card are recorded and replayed,
             for small models; not with several processes or micro-batches.
+        shard: Whether each of several processes holds its share of weights, gradients
+            and averages only, so that together they train a model too large for one.
+        checkpoint_activations: Whether blocks keep their inputs only for the backward
+            pass and compute the rest again: less memory, a third more work.
 
     Raises:
         TypeError: if a field is of another kind.
@@ -104,6 +108,8 @@ class TrainConfig(OptimizerConfig):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool | None = None
     cuda_graphs: bool = False
+    shard: bool = False
+    checkpoint_activations: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -123,7 +129,7 @@ class _Prepared:
     def __init__(
         self,
         model: GPT,
-        training_tokens: Integer[np.ndarray, " training"],
+        training_tokens: TokenRow,
         config: TrainConfig | None = None,
         end_of_text: int | None = None,
     ) -> None:
@@ -134,12 +140,12 @@ class _Prepared:
         self.context_length = model.config.context_length
         self.batches = batches_of_process(training_tokens, self.context_length, config)
         torch.manual_seed(config.seed + rank())  # for dropout
-        self.model = model.to(self.device).train()
-        self.replica = data_parallel(model, self.device)
+        self.model = model.train()
+        self.replica = parallel_model(model, self.device, self.precision, config)
         graphs = config.cuda_graphs and world_size() == config.accumulation_steps == 1
         compiled = compiler(self.device, config.compile, graphs)
         self.predict = compiled(self.replica)
-        self.optimizers = make_optimizers(model, config, compiled)
+        self.optimizers = make_optimizers(model, config, of_whole_matrices(compiled))
         self.ahead = Ahead(self.device)
         self.scaler = gradient_scaler(self.device, self.precision)
         self.meter = Meter(self.device, config.batch_size * self.context_length)
@@ -159,7 +165,7 @@ class _Updating(_Prepared):
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         longest = self.config.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), longest)
+        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), longest))
         healthy = loss.isfinite() & norm.isfinite()  # still on the device
         rate = learning_rate_at(self.steps_done, self.config)
         set_learning_rate(self.optimizers, rate)
@@ -245,8 +251,8 @@ class _Measuring(Stepper):
     def __init__(
         self,
         model: GPT,
-        training_tokens: Integer[np.ndarray, " training"],
-        validation_tokens: Integer[np.ndarray, " validation"],
+        training_tokens: TokenRow,
+        validation_tokens: TokenRow,
         config: TrainConfig | None = None,
         end_of_text: int | None = None,
     ) -> None:
@@ -257,7 +263,7 @@ class _Measuring(Stepper):
         self.seconds = 0.0
         self.history: list[Measurement] = []
 
-    def evaluate(self, tokens: Integer[np.ndarray, " tokens"]) -> float:
+    def evaluate(self, tokens: TokenRow) -> float:
         """Mean loss of the model as it is now, over these tokens, in nats per token."""
         loss = evaluate(
             self.model,

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mini_gpt.support.files import release_pages
+from mini_gpt.support.token_shards import TokenShards
 from mini_gpt.support.validation import check_range, whole_number
 
 
@@ -90,7 +92,7 @@ def _check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
     _check_kind(name, tokens)
     step = 1 << 24  # a file of tokens may be larger than the memory
     for start in range(0, len(tokens), step):
-        part = tokens[start : start + step]
+        part = np.asarray(tokens[start : start + step])
         if part.min() < 0 or part.max() >= vocab_size:
             at = int(np.argmax((part < 0) | (part >= vocab_size)))
             raise ValueError(
@@ -98,11 +100,15 @@ def _check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
                 f"model's vocabulary (0 to {vocab_size - 1}); was it made by another "
                 "tokenizer?"
             )
+        release_pages(tokens)
 
 
 def _check_kind(name: str, tokens: Any) -> None:
-    """Raise TypeError unless this is a one-dimensional NumPy array of whole numbers."""
-    if not isinstance(tokens, np.ndarray):
+    """Raise TypeError unless this is a one-dimensional NumPy array of whole numbers.
+
+    Shards of a corpus, which behave as one, are none worse.
+    """
+    if not isinstance(tokens, np.ndarray | TokenShards):
         kind = f"{type(tokens).__module__}.{type(tokens).__name__}"
         raise TypeError(
             f"{name} must be a NumPy array, not {kind.removeprefix('builtins.')}; "

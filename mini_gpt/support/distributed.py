@@ -6,19 +6,18 @@ Without `torchrun` there is one process, and everything here does nothing, at no
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-from jaxtyping import Integer
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mini_gpt.data import BatchLoader
+from mini_gpt.support.token_shards import TokenRow
 
 
 def launched() -> bool:
@@ -94,7 +93,7 @@ def data_parallel(model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def batches_of_process(
-    tokens: Integer[np.ndarray, " tokens"], context_length: int, config: Any
+    tokens: TokenRow, context_length: int, config: Any
 ) -> BatchLoader:
     """This process's share of every batch of a run.
 
@@ -112,12 +111,37 @@ def batches_of_process(
     )
 
 
+def shared_out(
+    batches: Iterable[tuple[Tensor, Tensor]], ignored: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """This process's share of some batches, and for all processes equally many.
+
+    Who would be one short gets a batch without a target that counts: a sharded model
+    computes only where all processes let it.
+
+    Args:
+        ignored: The target that does not count.
+    """
+    waiting: list[tuple[Tensor, Tensor]] = []
+    for batch in batches:
+        waiting.append(batch)
+        if len(waiting) == world_size():
+            yield waiting[rank()]
+            waiting = []
+    if rank() < len(waiting):
+        yield waiting[rank()]
+    elif waiting:
+        inputs, targets = waiting[0]
+        yield inputs, torch.full_like(targets, ignored)
+
+
 def no_sync(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
     """A context in which gradients stay in this process, to be sent with later ones.
 
     Args:
         model: What `data_parallel` gave.
-        wanted: Whether to hold them back at all.
+        wanted: Whether to hold them back at all. A sharded model sends them always: in
+            one process there is no room for all of them.
     """
     if wanted and isinstance(model, DistributedDataParallel):
         return model.no_sync()

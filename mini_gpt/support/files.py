@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from mini_gpt.support.token_shards import TokenRow, TokenShards
 from mini_gpt.support.workspace import destination, finish_replacement, workspace_for
 
 
@@ -269,8 +270,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def release_pages(array: np.ndarray) -> None:
-    """Let go of the memory pages that a file-mapped array has read.
+def release_pages(array: TokenRow) -> None:
+    """Let go of the memory pages that a file-mapped array, or its shards, have read.
 
     They are read again if they are used. Until then the system counts them as this
     process's memory, though it could take them back. Arrays in memory, and systems
@@ -280,6 +281,10 @@ def release_pages(array: np.ndarray) -> None:
         OSError: if the file has been cut short since it was mapped. To use the array
             would end the process.
     """
+    if isinstance(array, TokenShards):
+        for shard in array.shards:
+            release_pages(shard)
+        return
     owner: object = array  # a part of a mapped array leads to the map by its bases
     while isinstance(owner, np.ndarray):
         owner = owner.base

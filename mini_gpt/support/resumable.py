@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from mini_gpt.support.token_shards import TokenRow
+
 
 class Resumable:
     """What a loader of batches inherits to be stopped and continued.
@@ -14,7 +16,7 @@ class Resumable:
     `_must_match` names, and on nothing else.
     """
 
-    tokens: np.ndarray[Any, Any]
+    tokens: TokenRow
     seed: int
     drawn: int
     _epoch: tuple[int, np.ndarray[Any, Any]]
