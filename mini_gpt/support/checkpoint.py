@@ -9,25 +9,32 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 from torch import Tensor
 
 from mini_gpt.characters import CharTokenizer
+from mini_gpt.support.distributed import rank
 from mini_gpt.support.files import (
     atomic_folder,
 )
 from mini_gpt.support.model_folder import CHECKPOINT_FILES
+from mini_gpt.support.sharding import read_shares, write_shares
 from mini_gpt.support.state_file import (
+    SHARES,
     STATE_FILES,
     read_state,
     read_tensors,
+    sharded_tensors,
     write_state,
 )
 from mini_gpt.support.tokenizer_file import TOKENIZER_FILE
 from mini_gpt.support.workspace import remove_fragments
 from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 # A run's folder holds
 #
@@ -38,11 +45,14 @@ from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
 #     checkpoints/step-N/      the state after step N: `model/` as above, and
 #         state.safetensors    every tensor of the state
 #         state.json           everything else, with the places of the tensors
+#         shares/              of a sharded run: each process's share of the optimizers'
+#                              memories, by torch.distributed.checkpoint
 #
 # A checkpoint is written under another name and renamed when it is complete.
 
 MODEL = "checkpoint"  # the folder of a run's model, for use
 _STEP_FILES = (*STATE_FILES, "model/config.json", "model/model.safetensors")
+_COMING = ".shares.partial"  # in checkpoints/: shares of a state that is being written
 _STEP_FOLDER = re.compile(r"step-(\d+)")
 
 
@@ -58,8 +68,11 @@ def saved_steps(run: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def newest_state(run: Path) -> dict[str, Any] | None:
+def newest_state(run: Path, mesh: DeviceMesh | None = None) -> dict[str, Any] | None:
     """The state of a run after the newest step that was saved; None where none was.
+
+    Args:
+        mesh: The processes that are to share weights and memories; None: each has all.
 
     Raises:
         ValueError: if the newest checkpoint is damaged, or of another version.
@@ -68,7 +81,7 @@ def newest_state(run: Path) -> dict[str, Any] | None:
     if not steps:
         return None
     folder = _step_folder(run, steps[-1])
-    return {**read_state(folder), "model": _read_weights(folder)}
+    return {**read_state(folder, mesh), "model": _read_weights(folder, mesh)}
 
 
 def newest_tokenizer(run: Path) -> CharTokenizer | BPETokenizer | None:
@@ -83,6 +96,9 @@ def save_run(
 ) -> None:
     """Save a new checkpoint and the model for use, then drop what is no longer needed.
 
+    The first process does it. Of a sharded state each writes its share, so all must
+    call, with a folder that all of them see.
+
     Args:
         run: The run's folder.
         state: Holds "steps_done", "history" and "model" besides all else that it needs.
@@ -96,10 +112,15 @@ def save_run(
     step = state["steps_done"]
     folder = _step_folder(run, step)
     try:
+        rest = {name: value for name, value in state.items() if name != "model"}
+        shares = _save_shares(run, rest)
+        if rank():
+            return
         if step not in saved_steps(run):
-            rest = {name: value for name, value in state.items() if name != "model"}
             with atomic_folder(folder) as partial:
                 write_model(partial / "model")
+                if shares is not None:
+                    shares.rename(partial / SHARES)
                 write_state(partial, rest)  # last, since it has the digests of all
                 if folder.is_dir():  # none of it is ours
                     shutil.copytree(folder, partial, symlinks=True, dirs_exist_ok=True)
@@ -145,12 +166,16 @@ def best_step(history: Sequence[Mapping[str, Any]]) -> int | None:
 
 
 def best_weights(
-    run: Path, history: Sequence[Mapping[str, Any]]
+    run: Path, history: Sequence[Mapping[str, Any]], mesh: DeviceMesh | None = None
 ) -> tuple[int, dict[str, Tensor]] | None:
-    """The weights that `publish_best` takes, with their step; None if they are gone."""
+    """The weights that `publish_best` takes, with their step; None if they are gone.
+
+    Args:
+        mesh: The processes that are to share them; None for all in each.
+    """
     if (best := best_step(history)) is None or best not in saved_steps(run):
         return None
-    return best, _read_weights(_step_folder(run, best))
+    return best, _read_weights(_step_folder(run, best), mesh)
 
 
 def delete_checkpoints(run: Path) -> None:
@@ -171,20 +196,35 @@ def remove_our_fragments(run: Path) -> None:
     """Remove what a killed process left half written, and nothing of a living one."""
     for folder in (run, run / "checkpoints"):
         remove_fragments(folder)
+    shutil.rmtree(run / "checkpoints" / _COMING, ignore_errors=True)
 
 
 def _remove_checkpoint(folder: Path) -> None:
     """Delete one checkpoint; what others have put into its folder stays, with it."""
     with suppress(OSError):
         remove_model(folder / "model")
+        shutil.rmtree(folder / SHARES, ignore_errors=True)
         for name in ("state.json", STATE_FILES[1]):
             (folder / name).unlink(missing_ok=True)
         folder.rmdir()
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """The weights of a checkpoint, by name."""
+def _save_shares(run: Path, state: dict[str, Any]) -> Path | None:
+    """Write what is sharded of a state, all processes together; returns its folder."""
+    if not (tensors := sharded_tensors(state)):
+        return None
+    coming = run / "checkpoints" / _COMING
+    if rank() == 0:  # the others write when it has told them what
+        shutil.rmtree(coming, ignore_errors=True)
+    write_shares(coming, tensors)
+    return coming
+
+
+def _read_weights(folder: Path, mesh: DeviceMesh | None = None) -> dict[str, Tensor]:
+    """The weights of a checkpoint, by name; with a mesh, this process's share only."""
     try:
+        if mesh is not None:
+            return read_shares(folder / "model", mesh)
         return read_tensors(folder / "model" / "model.safetensors")
     except (OSError, SafetensorError) as fault:
         raise ValueError(f"the weights in {folder} cannot be read ({fault})") from None

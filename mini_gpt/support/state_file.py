@@ -1,4 +1,8 @@
-"""The state of a training run as two files: tensors, and everything else as JSON."""
+"""The state of a training run as files: tensors, and everything else as JSON.
+
+Where a model is sharded, its tensors lie in a folder of their own, each process's share
+in a file.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -15,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from mini_gpt.support.distributed import rank
 from mini_gpt.support.files import (
     file_digest,
     printable,
@@ -23,7 +28,11 @@ from mini_gpt.support.files import (
     utf8_name,
 )
 from mini_gpt.support.model_folder import CHECKPOINT_FILES
+from mini_gpt.support.sharding import is_sharded, read_shares, shares_of
 from mini_gpt.support.threads import keep_threads
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 # Nothing is pickled, not even by torch.save with its restricted reader: the tensors go
 # into a format that cannot hold code, the rest into JSON, which people can read. It
@@ -31,6 +40,7 @@ from mini_gpt.support.threads import keep_threads
 
 VERSION = 2  # of run folders and states; it goes up when older ones cannot be read
 STATE_FILES = ("state.json", "state.safetensors")
+SHARES = "shares"  # a folder: what each process had of the sharded tensors
 _JSON, _TENSORS = STATE_FILES
 
 
@@ -74,8 +84,7 @@ def flatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         name = str(len(tensors))
-        layout = torch.contiguous_format  # the only one that safetensors knows
-        tensors[name] = value.detach().cpu().clone(memory_format=layout)
+        tensors[name] = value.detach()
         return {"tensor": name}
     if isinstance(value, dict):
         pairs = [[key, flatten_state(item, tensors)] for key, item in value.items()]
@@ -107,11 +116,18 @@ def unflatten_state(value: Any, tensors: dict[str, Tensor]) -> Any:
 def write_state(folder: Path, state: dict[str, Any]) -> None:
     """Write a state into an existing folder; `flatten_state` says what it may hold.
 
-    Digests of it, and of all that is in the folder by then, are written with it.
+    Digests of it, and of all that is in the folder by then, are written with it. The
+    shares of sharded tensors must lie there already: `sharded_tensors` names them.
     """
     tensors: dict[str, Tensor] = {}
     flat = flatten_state(state, tensors)
-    save_file(tensors, folder / _TENSORS)
+    layout = torch.contiguous_format  # the only one that safetensors knows
+    own = {
+        name: each.cpu().clone(memory_format=layout)
+        for name, each in tensors.items()
+        if not is_sharded(each)
+    }
+    save_file(own, folder / _TENSORS)
     files = [path for path in folder.rglob("*") if path.is_file()]
     digests = {path.relative_to(folder).as_posix(): file_digest(path) for path in files}
     content = {
@@ -123,8 +139,19 @@ def write_state(folder: Path, state: dict[str, Any]) -> None:
     (folder / _JSON).write_text(json.dumps(content), encoding="utf-8")
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """Read what `write_state` wrote.
+def sharded_tensors(state: dict[str, Any]) -> dict[str, Tensor]:
+    """The tensors of which each process has a share, by their names in storage."""
+    tensors: dict[str, Tensor] = {}
+    flatten_state(state, tensors)
+    return {name: each for name, each in tensors.items() if is_sharded(each)}
+
+
+def read_state(folder: Path, mesh: DeviceMesh | None = None) -> dict[str, Any]:
+    """Read what `write_state` wrote, whether or not it was sharded then.
+
+    Args:
+        mesh: The processes that are to share the optimizers' memories now, as many as
+            there may be; None for all of them in each process.
 
     Raises:
         ValueError: if a file is missing, or has changed since it was written, or is of
@@ -139,13 +166,22 @@ def read_state(folder: Path) -> dict[str, Any]:
             found = {"state": text_digest(json.dumps(content["state"]))}
             ours = [_TENSORS, *(f"model/{name}" for name in CHECKPOINT_FILES)]
             for name in {*digests, *ours} - {"state"}:
+                if rank() and name.startswith(f"{SHARES}/"):
+                    continue  # it is large, and the first process looks
                 if name in digests or (folder / name).exists():
                     found[name] = file_digest(folder / name)
             if changed := sorted(
                 name for name in found if found[name] != digests[name]
             ):
                 raise ValueError(f"{' and '.join(changed)} changed after it was saved")
-            return unflatten_state(content["state"], read_tensors(folder / _TENSORS))
+            tensors = read_tensors(folder / _TENSORS)
+            if (folder / SHARES).is_dir():
+                tensors |= read_shares(folder / SHARES, mesh)
+            state = unflatten_state(content["state"], tensors)
+            return {
+                name: shares_of(value, mesh) if name == "optimizers" else value
+                for name, value in state.items()
+            }
     except (*damage, RecursionError, SafetensorError) as fault:
         lacking = isinstance(fault, KeyError)
         what = f"state.json has no field {fault}" if lacking else fault

@@ -17,6 +17,7 @@ import torch
 
 from mini_gpt.model import GPT
 from mini_gpt.support.modes import without_training
+from mini_gpt.support.sharding import is_sharded
 
 # A pass with fewer operations than this is over before several threads have begun.
 _SMALL = 2**24
@@ -89,7 +90,8 @@ def choose_threads(model: GPT, tokens: int) -> int:
     """
     most = torch.get_num_threads()
     device = next(model.parameters()).device
-    if most == 1 or device.type != "cpu":
+    # A sharded model computes only when all processes ask it to, equally often.
+    if most == 1 or device.type != "cpu" or is_sharded(model):
         return most
     per_token = 2 * sum(weights.numel() for weights in model.parameters())
     if per_token * tokens < _SMALL:
