@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test quick lint wheel book pytest export notebooks gpt2-outputs readers gpu bench pretrain constraints clean distclean
+TARGETS := demo test quick lint wheel book pytest export notebooks gpt2-outputs readers gpu bench pretrain release constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -26,6 +26,7 @@ readers: ## write the notebooks that readers open outside the site
 gpu: ## measure a CUDA card and run its tests, in eight minutes: bench/results/gpu.json
 bench: ## time training against other packages
 pretrain: ## train the model that comes with the package
+release: ## build the wheel and the source archive into dist, check both
 constraints: ## resolve the pinned versions anew
 clean: ## remove what was built
 distclean: ## remove what was built and .venv

@@ -46,7 +46,7 @@ from mini_gpt.support.tokenizer_file import save_tokenizer
 from mini_gpt.tokenizer import BPETokenizer, load_tokenizer
 from mini_gpt.trainer import TrainConfig
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 __all__ = [
     "GPT",
