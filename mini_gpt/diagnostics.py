@@ -20,6 +20,7 @@ __all__ = [
     "positions_that_differ",
     "random_batch",
     "training_bytes",
+    "training_bytes_by_part",
 ]
 
 # %% ../book/13_diagnostics.ipynb #2f21dcce
@@ -98,9 +99,29 @@ def flops_per_token(config: GPTConfig, time: int | None = None) -> int:
 
 
 # %% ../book/13_diagnostics.ipynb #deca4f66
-def training_bytes(config: GPTConfig) -> int:
-    """Memory for training in float32 with AdamW, in bytes, before any activations."""
-    return 16 * sum(parameters_by_component(config).values())  # 4 numbers of 4 bytes
+def training_bytes_by_part(
+    config: GPTConfig, processes: int = 1, optimizer: str = "adamw"
+) -> dict[str, int]:
+    """What one process holds for training in float32, in bytes, before activations.
+
+    Args:
+        processes: How many share each weight, its gradient and its averages, row by row
+            (chapter 17). The share is rounded up to whole rows: the largest one counts.
+        optimizer: "adamw", or "muon" with one average for a matrix of the blocks.
+    """
+    with torch.device("meta"):
+        named = dict(GPT(config).named_parameters())
+    rows = {name: -(-len(weight) // processes) for name, weight in named.items()}
+    held = {name: 4 * rows[name] * weight[0].numel() for name, weight in named.items()}
+    once = [n for n, w in named.items() if w.ndim == 2 and n.startswith("decoder.")]
+    total, saved = sum(held.values()), sum(held[name] for name in once)
+    averages = 2 * total - (saved if optimizer == "muon" else 0)
+    return {"parameters": total, "gradients": total, "averages": averages}
+
+
+def training_bytes(config: GPTConfig, processes: int = 1) -> int:
+    """The sum of `training_bytes_by_part`, with AdamW."""
+    return sum(training_bytes_by_part(config, processes).values())
 
 
 def decoding_bytes(

@@ -42,6 +42,7 @@ from mini_gpt.diagnostics import (
     positions_that_differ,
     random_batch,
     training_bytes,
+    training_bytes_by_part,
 )
 from mini_gpt.generation import KVCache
 from mini_gpt.model import GPT
@@ -157,6 +158,25 @@ class TestCost:
         held = [tensor for p in model.parameters() for tensor in (p, p.grad)]
         held += [t for state in optimizer.state.values() for t in state.values() if t.ndim]
         assert sum(t.nbytes for t in held if t is not None) == training_bytes(config)
+
+    @pytest.mark.parametrize("processes", [2, 3, 5])
+    @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+    def test_shared_bytes_are_those_of_the_first_of_equal_chunks(
+        self, processes: int, optimizer: str
+    ) -> None:
+        """`tests/support/test_sharding.py` compares them with what a process really holds."""
+        parts = training_bytes_by_part(TINY, processes, optimizer)
+        shares = {n: p.chunk(processes)[0] for n, p in tiny_gpt().named_parameters()}
+        assert parts["parameters"] == sum(4 * share.numel() for share in shares.values())
+        assert parts["gradients"] == parts["parameters"]
+        averages = {
+            n: 1 if optimizer == "muon" and s.ndim == 2 and n.startswith("decoder.") else 2
+            for n, s in shares.items()
+        }
+        held = sum(4 * averages[n] * share.numel() for n, share in shares.items())
+        assert parts["averages"] == held
+        if optimizer == "adamw":
+            assert sum(parts.values()) == training_bytes(TINY, processes)
 
     @pytest.mark.parametrize(("dtype", "number_bytes"), [(torch.float32, 4), (torch.bfloat16, 2)])
     @pytest.mark.parametrize("kept", [None, 1])
