@@ -91,6 +91,11 @@ def newest_tokenizer(run: Path) -> CharTokenizer | BPETokenizer | None:
     return load_tokenizer(_step_folder(run, steps[-1]) / "model" / TOKENIZER_FILE)
 
 
+def newest_model(run: Path) -> Path:
+    """The folder of the model that a run saved last; the model may be gone."""
+    return _step_folder(run, max(saved_steps(run), default=0)) / "model"
+
+
 def save_run(
     run: Path, state: dict[str, Any], write_model: Callable[[Path], None], *, keep: int
 ) -> None:

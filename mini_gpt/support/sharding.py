@@ -64,10 +64,10 @@ def parallel_model(
 def shard(model: GPT, device: torch.device, precision: str) -> None:
     """Leave each process its share of every weight, by rows; the first one's weights.
 
-    Blocks are brought together one at a time, in the precision of the products, and
-    given up again after. Embedding, positions and the last normalization stay together
-    from the forward to the end of the backward pass. The stream between the blocks and
-    all gradients that are summed over processes are float32, as without sharding.
+    A block's matrices are brought together when it is their turn, in the precision of
+    the products, and given up again after. Embedding, positions and normalizations stay
+    together from the forward to the end of the backward pass. They, the stream, and all
+    gradients that are summed over processes are float32, as without sharding.
 
     Args:
         model: It may be in main memory: no card ever holds more than its share, one
@@ -89,8 +89,17 @@ def shard(model: GPT, device: torch.device, precision: str) -> None:
     in_blocks = MixedPrecisionPolicy(products, exact, cast_forward_inputs=False)
     around = MixedPrecisionPolicy(reduce_dtype=exact, cast_forward_inputs=False)
     for block in model.decoder.blocks:
-        fully_shard(block, mesh=mesh, mp_policy=in_blocks)
+        matrices = [block.attention, block.feed_forward]
+        fully_shard(matrices, mesh=mesh, mp_policy=in_blocks)
     fully_shard(model, mesh=mesh, mp_policy=around)
+    # Of a view, which a part may return, nothing is changed in place: blocks add anew.
+    warnings.filterwarnings("ignore", "FSDP2-wrapped module", UserWarning)
+
+    def give_up(*_: Any) -> None:
+        if not torch.is_grad_enabled():  # no backward pass will do it
+            model.reshard()
+
+    model.register_forward_hook(give_up)
 
 
 def whole(value: Tensor) -> Tensor:
