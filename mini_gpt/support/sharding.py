@@ -89,7 +89,7 @@ def shard(model: GPT, device: torch.device, precision: str) -> None:
     in_blocks = MixedPrecisionPolicy(products, exact, cast_forward_inputs=False)
     around = MixedPrecisionPolicy(reduce_dtype=exact, cast_forward_inputs=False)
     for block in model.decoder.blocks:
-        matrices = [block.attention, block.feed_forward]
+        matrices: list[Any] = [block.attention, block.feed_forward]
         fully_shard(matrices, mesh=mesh, mp_policy=in_blocks)
     fully_shard(model, mesh=mesh, mp_policy=around)
     # Of a view, which a part may return, nothing is changed in place: blocks add anew.
@@ -97,7 +97,7 @@ def shard(model: GPT, device: torch.device, precision: str) -> None:
 
     def give_up(*_: Any) -> None:
         if not torch.is_grad_enabled():  # no backward pass will do it
-            model.reshard()
+            model.reshard()  # type: ignore[operator]
 
     model.register_forward_hook(give_up)
 
