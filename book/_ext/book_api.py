@@ -7,8 +7,9 @@
 
 makes a table of these names, each with the first paragraph of its docstring. A name that is no
 function and no class has no docstring: write its explanation after a colon, `IGNORE_INDEX: ...`.
-A name that the module does not export is an error. Without names it is a table of the modules of a
-package, each with its docstring. The modules are read, not imported.
+A name that the module does not export is an error. Where the book has a reference, each name leads
+to its entry there (`book_reference.py`). Without names it is a table of the modules of a package,
+each with its docstring. The modules are read, not imported.
 """
 
 from __future__ import annotations
@@ -35,6 +36,17 @@ def entries(content: str) -> dict[str, str]:
     """The names of a directive's content, and the explanations that some of them come with."""
     lines = [line.partition(":") for line in content.splitlines() if line.strip()]
     return {name.strip(): words.strip() for name, _, words in lines}
+
+
+def explanations(root: Path) -> dict[tuple[str, str], str]:
+    """What the page of the package says itself, by module and name."""
+    page = (root / "book" / "api.md").read_text(encoding="utf-8")
+    return {
+        (match["module"], name): words
+        for match in BLOCK.finditer(page)
+        for name, words in entries(match["names"]).items()
+        if words
+    }
 
 
 def exported(root: Path, module: str) -> list[str]:
@@ -112,9 +124,26 @@ class ApiList(SphinxDirective):
             content = table(root, module, entries("\n".join(self.content)))
         except (ValueError, OSError) as fault:
             raise ExtensionError(f"{self.get_location()}: {fault}") from None
-        return self.parse_text_to_nodes(content)
+        made = self.parse_text_to_nodes(content)
+        if self.content:
+            for row in [row for part in made for row in part.findall(nodes.row)]:
+                for name in list(row.children[0].findall(nodes.literal)):
+                    self.lead(root, module, name)
+        return made
+
+    def lead(self, root: Path, module: str, name: nodes.literal) -> None:
+        """Make a name in the table a link to its entry, if the book has one."""
+        from book_reference import link_to, origin, page_of
+
+        if module == "mini_gpt":
+            module = origin(root, module, name.astext())
+        if page_of(root, module):
+            link = link_to(f"{module}.{name.astext()}", self.env.docname, name.astext())
+            name.parent.replace(name, link)
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    for name in ("book_reference", "book_command", "book_promises"):
+        app.setup_extension(name)
     app.add_directive("api", ApiList)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,7 +2,8 @@
 
 A cell that starts with `#| export` is written by nbdev to the module that the notebook names with
 `#| default_exp`. Here such a cell gets a badge, "Exported to mini_gpt.attention", that links to the
-module; and no line that speaks to nbdev (`#| ...`) is shown, nor copied by the copy button.
+module; below it links to the reference's entries of the names that it defines, which lead back to
+the cell; and no line that speaks to nbdev (`#| ...`) is shown, nor copied by the copy button.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 
+from book_reference import link_to, note, page_of, public_names
 from book_repository import source_address
 
 logger = logging.getLogger(__name__)
@@ -104,6 +106,21 @@ class MarkExportedCells(SphinxTransform):
                 else:
                     cell.insert(0, self.badge(module))
                     cell["classes"].append("exported")
+                    self.cross_link(cell, f"{self.config.exported_cells_package}.{module}", code)
+
+    def cross_link(self, cell: nodes.container, module: str, code: str) -> None:
+        """Lead from a cell to the reference, and let the reference lead to the cell."""
+        root = Path(self.env.srcdir)
+        if not (names := public_names(code)) or not page_of(root, module):
+            return
+        line = nodes.paragraph("", "In the reference: ", classes=["exported-names"])
+        for place, name in enumerate(names):
+            line += nodes.Text(", " if place else "")
+            line += link_to(f"{module}.{name}", self.env.docname, name)
+            anchor = f"exported-{name}"
+            cell["ids"].append(anchor)
+            note(self.env, f"{module}.{name}.chapter", anchor, name)
+        cell.insert(1, line)
 
     def badge(self, module: str) -> nodes.paragraph:
         """The visible words "Exported to package.module", the name linked to the module's file."""
