@@ -101,6 +101,7 @@ WAYS = {
     "adamw": {},
     "muon": {"optimizer": "muon"},
     "recomputed": {"checkpoint_activations": True},
+    "both": {"checkpoint_activations": True, "compile": True},
     "bfloat16": {"precision": "bfloat16"},
     "compiled": {"compile": True},
 }
@@ -175,6 +176,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     [
         ("adamw", 1e-5),
         ("recomputed", 1e-5),
+        ("both", 1e-5),
         ("compiled", 1e-5),
         # Both round to bfloat16, which blows up the rounding of another order of summing.
         ("muon", 2e-3),
