@@ -73,7 +73,6 @@ def repository() -> tuple[str, str]:
     return found["url"], found["branch"]
 
 
-@functools.cache
 class Converter:
     """Turns one chapter into an edition; remembers what it cites."""
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
+from pybtex.backends.plaintext import Backend
 from pybtex.database import Entry, parse_string
 from pybtex.plugin import find_plugin
 from pybtex.richtext import Text
 
 from chapters import ROOT
 
+PLAIN = Backend()  # to ask for it by name would search all packages, each time
 
+
+@functools.cache
 def references(root: Path = ROOT) -> dict[str, Entry]:
     """The works that the book cites, by their keys."""
     text = (root / "book" / "references.bib").read_text(encoding="utf-8")
@@ -18,9 +23,10 @@ def references(root: Path = ROOT) -> dict[str, Entry]:
     return dict(parse_string(text, "bibtex").entries)
 
 
+@functools.cache
 def plain(latex: str) -> str:
     """A field of the bibliography without its braces and commands."""
-    return Text.from_latex(latex).render_as("text")
+    return Text.from_latex(latex).render(PLAIN)
 
 
 def authors(entry: Entry) -> str:
