@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test quick lint wheel book pytest export notebooks gpt2-outputs readers gpu bench pretrain release constraints clean distclean
+TARGETS := demo test quick lint wheel book pdf epub pytest export notebooks gpt2-outputs readers workbook gpu bench speedrun pretrain release constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -18,17 +18,21 @@ quick: ## run the tests that take no more than seconds each: no chapters, no pag
 lint: ## check style, format and types
 wheel: ## run the chapters with the built wheel, outside the checkout
 book: ## render the book into build/book
+pdf: ## print the book as one PDF into build/editions
+epub: ## bind the book as an EPUB into build/editions
 pytest: ## run the tests proper, slow ones too: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs
 gpt2-outputs: ## fetch GPT-2's released weights, store what they say in their chapter
 readers: ## write the notebooks that readers open outside the site
+workbook: ## write the workbook, in which you write the package, into build/workbook
 gpu: ## measure a CUDA card and run its tests, in eight minutes: bench/results/gpu.json
 bench: ## time training against other packages
+speedrun: ## run the record of the speed-run, or an entry beside it
 pretrain: ## train the model that comes with the package
 release: ## build the wheel and the source archive into dist, check both
 constraints: ## resolve the pinned versions anew
-clean: ## remove what was built
+clean: ## remove what was built, but for build/workbook
 distclean: ## remove what was built and .venv
 
 $(TARGETS):

@@ -247,6 +247,15 @@ class TestMeta:
         assert shown is not None
         assert shown["content"] == "https://somebody.github.io/fork/book/07_part.html"
 
+    @pytest.mark.slow
+    def test_the_next_page_is_fetched_before_it_is_asked_for(self, fork: Built) -> None:
+        front = BeautifulSoup((fork.site / "book" / "index.html").read_text("utf-8"), "html.parser")
+        fetched = front.select_one('link[rel="prefetch"]')
+        assert fetched is not None
+        assert fetched["href"] == "07_part.html"
+        last = (fork.site / "book" / "07_part.html").read_text("utf-8")
+        assert 'rel="prefetch"' not in last
+
 
 class TestFirstRun:
     RUN: ClassVar[dict[str, Any]] = {

@@ -24,7 +24,6 @@ PINS_HEADER = """\
 # Written by `make constraints`; pins say what to install if it is needed, they install nothing.
 """
 CLEANED = [
-    "build",
     "dist",
     "book/_build",
     ".pytest_cache",
@@ -82,6 +81,16 @@ def book() -> int:
     return call(script(python, "jupyter-book"), "build", ".", *options)
 
 
+def pdf(*arguments: str) -> int:
+    """Render the book and print it: build/editions/mini_gpt.pdf."""
+    return book() or call(environment.prepare("test"), "tools/pdf_edition.py", *arguments)
+
+
+def epub(*arguments: str) -> int:
+    """Render the book and bind it as an EPUB: build/editions/mini_gpt.epub."""
+    return book() or call(environment.prepare("test"), "tools/epub_edition.py", *arguments)
+
+
 def pytest(*arguments: str) -> int:
     """The tests proper, slow ones too: units, chapter contract, package, rendered pages."""
     python = environment.prepare("test")
@@ -114,6 +123,12 @@ def readers(*arguments: str) -> int:
     return call(python, "tools/reader_notebooks.py", "build/notebooks", *arguments)
 
 
+def workbook(*arguments: str) -> int:
+    """Write the workbook, in which the reader writes the package, into build/workbook."""
+    python = environment.prepare("test")
+    return call(python, "tools/workbook.py", *(arguments or ["build/workbook"]))
+
+
 def gpu(*arguments: str) -> int:
     """All that a CUDA card can show, its tests too; results go to bench/results/gpu.json."""
     return call(environment.prepare("test"), "-m", "bench", "gpu", *arguments)
@@ -122,6 +137,11 @@ def gpu(*arguments: str) -> int:
 def bench(*arguments: str) -> int:
     """Time training steps against other packages' GPT-2; results go to bench/results."""
     return call(environment.prepare("bench"), "-m", "bench", *arguments)
+
+
+def speedrun(*arguments: str) -> int:
+    """The race to a loss: the record on this machine, or an entry beside it, in turns."""
+    return call(environment.prepare("demo"), "-m", "bench", "records", *arguments)
 
 
 def pretrain(*arguments: str) -> int:
@@ -148,9 +168,12 @@ def constraints(*arguments: str) -> int:
 
 
 def clean() -> int:
-    """Remove what the other jobs built; .venv and runs/ stay."""
-    for folder in [*CLEANED, *ROOT.glob("*.egg-info"), *ROOT.glob("[!.]*/**/__pycache__")]:
+    """Remove what the other jobs built; .venv, runs/ and a reader's build/workbook stay."""
+    built = [path for path in ROOT.glob("build/*") if path.name != "workbook"]
+    for folder in [*built, *CLEANED, *ROOT.glob("*.egg-info"), *ROOT.glob("[!.]*/**/__pycache__")]:
         shutil.rmtree(ROOT / folder, ignore_errors=True)
+    for file in [path for path in built if path.is_file()]:
+        file.unlink()
     return 0
 
 
@@ -178,8 +201,8 @@ def call(*command: str | Path) -> int:
 
 
 FUNCTIONS = (
-    *(demo, test, quick, lint, wheel, book, pytest, export, notebooks, gpt2_outputs),
-    *(readers, gpu, bench, pretrain, release, constraints, clean, distclean),
+    *(demo, test, quick, lint, wheel, book, pdf, epub, pytest, export, notebooks, gpt2_outputs),
+    *(readers, workbook, gpu, bench, speedrun, pretrain, release, constraints, clean, distclean),
 )
 JOBS: dict[str, Callable[..., int]] = {
     function.__name__.replace("_", "-"): function for function in FUNCTIONS

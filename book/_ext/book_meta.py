@@ -1,4 +1,4 @@
-"""What a search engine and a chat window show of a page: its description and a picture.
+"""The head of a page: what a search engine and a chat window show of it, and which page comes next.
 
 A chapter is described by the sentence after `> ` under its title, every other page by the book's
 own sentence. The picture's address must be whole, so it is given where the site's address is known:
@@ -56,7 +56,11 @@ def describe(
         f'<meta {"property" if ":" in name else "name"}="{name}" content="{escape(value)}" />'
         for name, value in tags.items()
     )
-    context["metatags"] = context.get("metatags", "") + "\n" + "\n".join(written)
+    found = "\n".join(written)
+    if following := context.get("next"):
+        # Most readers turn the page; a browser fetches it when it has nothing else to do.
+        found += f'\n<link rel="prefetch" href="{escape(following["link"])}" />'
+    context["metatags"] = context.get("metatags", "") + "\n" + found
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

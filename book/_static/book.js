@@ -177,3 +177,18 @@ document.addEventListener("DOMContentLoaded", () => {
   narrow.addEventListener("change", wrapLines);
   showMeanings();
 });
+
+// ---- on paper --------------------------------------------------------------------------------------
+// What is folded is opened for the printer, and folded again afterwards.
+
+let openedForPaper = [];
+
+window.addEventListener("beforeprint", () => {
+  openedForPaper = [...document.querySelectorAll(".bd-article details:not([open])")];
+  for (const fold of openedForPaper) fold.open = true;
+});
+
+window.addEventListener("afterprint", () => {
+  for (const fold of openedForPaper) fold.open = false;
+  openedForPaper = [];
+});
