@@ -312,18 +312,18 @@ def test_evaluation_computes_in_the_format_that_it_is_told() -> None:
     assert set(formats) == {torch.float32, torch.bfloat16}
 
 
-@pytest.mark.parametrize(("rank", "batches"), [(0, [0, 2]), (1, [1])])
+@pytest.mark.parametrize(("rank", "batches", "shown"), [(0, [0, 2], [0, 2]), (1, [1], [1, 2])])
 def test_processes_share_the_batches_of_an_evaluation(
-    rank: int, batches: list[int], monkeypatch: pytest.MonkeyPatch
+    rank: int, batches: list[int], shown: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One process sees its own batches; the sum over all processes is asked for once."""
-    monkeypatch.setattr("mini_gpt.loss.world_size", lambda: 2)
-    monkeypatch.setattr("mini_gpt.loss.rank", lambda: rank)
+    """Each counts its own batches and sees as many; the sum over all is asked for once."""
+    monkeypatch.setattr("mini_gpt.support.distributed.world_size", lambda: 2)
+    monkeypatch.setattr("mini_gpt.support.distributed.rank", lambda: rank)
     monkeypatch.setattr("mini_gpt.loss.all_reduce_sum", lambda total: total + 1000)
     split, model, seen = SPLIT[:31], tiny_gpt(), []  # batches of 2 windows of 6, and one of 1
     model.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten().tolist()))
     found = evaluate(model, split, context_length=6, batch_size=2, share=True)
-    assert seen == [split[12 * n : min(12 * n + 12, 30)].tolist() for n in batches]
+    assert seen == [split[12 * n : min(12 * n + 12, 30)].tolist() for n in shown]
     own = sum(
         next_token_loss(
             model(
