@@ -24,6 +24,11 @@ from mini_gpt.support.export_programs import (
 
 WEIGHTS = "weights.data"
 FILES = ("prefill.onnx", "step.onnx", WEIGHTS)
+# Names of the sizes that may vary; each is given once, where it first stands.
+SIZES: dict[str, dict[str, dict[int, str]]] = {
+    "prefill": {"ids": {0: "batch", 1: "time"}},
+    "step": {"ids": {0: "batch"}, "keys": {3: "past"}, "values": {}},
+}
 
 
 def write_onnx_programs(model: GPT, tokenizer: Tokenizer, folder: Path) -> None:
@@ -52,6 +57,7 @@ def write_onnx_programs(model: GPT, tokenizer: Tokenizer, folder: Path) -> None:
                     verbose=False,
                     input_names=INPUTS[name],
                     output_names=OUTPUTS[name],
+                    dynamic_shapes=SIZES[name],
                 )
             assert translated is not None
             # The second program writes the same bytes again. If it did not, the logits

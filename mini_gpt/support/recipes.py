@@ -6,8 +6,9 @@ import os
 
 from mini_gpt.trainer import TrainConfig
 
-# Sequences that a card takes at once, by preset. Those of GPT-2 are as many as fit a
-# card of 24 GB; the result does not depend on it, but for rounding.
+# Sequences that a card takes at once, by preset. The result does not depend on it, but
+# for rounding. GPT-2's then keep some 10 GB for the backward pass, as `mini-gpt plan`
+# counts, so that a card of 24 GB takes the smallest.
 MICRO_BATCH = {
     "gpt2": 16,
     "gpt2-medium": 8,
