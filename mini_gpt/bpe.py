@@ -14,7 +14,12 @@ from itertools import pairwise
 
 # %% ../book/02_bpe.ipynb #c3c816b6
 def merge(ids: Sequence[int], pair: tuple[int, int], new: int) -> list[int]:
-    """Replace each occurrence of a pair of neighbors by a new id, from the left."""
+    """Replace each occurrence of a pair of neighbors by a new id, from the left.
+
+    Example:
+        >>> merge([1, 2, 1, 2, 3], (1, 2), new=9)
+        [9, 9, 3]
+    """
     merged, i = [], 0
     while i < len(ids):
         if i + 1 < len(ids) and (ids[i], ids[i + 1]) == pair:
@@ -80,6 +85,10 @@ def train_bpe(pretokens: Mapping[bytes, int], vocab_size: int) -> list[bytes]:
 
     Raises:
         ValueError: if the size is below 256, or no pair is left that occurs twice.
+
+    Example:
+        >>> train_bpe({b"low": 5, b"lower": 2}, 258)[256:]  # after the single bytes
+        [b'lo', b'low']
     """
     if vocab_size < 256:
         raise ValueError(
@@ -118,6 +127,11 @@ def byte_pair_encode(pretoken: bytes, ids: Mapping[bytes, int]) -> list[int]:
 
     Args:
         ids: The id of each token; all single bytes must be there.
+
+    Example:
+        >>> ids = {bytes([byte]): byte for byte in range(256)}
+        >>> byte_pair_encode(b"lower", ids | {b"lo": 256, b"low": 257})
+        [257, 101, 114]
     """
     if pretoken in ids:
         return [ids[pretoken]]

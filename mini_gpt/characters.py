@@ -101,6 +101,11 @@ class CharTokenizer(TokenizerFile):
     Raises:
         ValueError: if the alphabet is empty, has a character twice or holds something
             that is not one whole character, or if it lacks the replacement.
+
+    Example:
+        >>> tokenizer = CharTokenizer.train("to be")
+        >>> tokenizer.encode("bet"), tokenizer.decode([1, 4, 2])
+        ([1, 2, 4], 'bte')
     """
 
     kind = "characters"

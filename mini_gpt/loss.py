@@ -208,6 +208,10 @@ def bits_per_byte(nats_per_token: float, tokens: int, utf8_bytes: int) -> float:
 
     Raises:
         ValueError: if there is no byte to divide by.
+
+    Example:
+        >>> round(bits_per_byte(2.0, tokens=100, utf8_bytes=300), 3)
+        0.962
     """
     if utf8_bytes < 1:
         raise ValueError(

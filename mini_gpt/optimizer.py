@@ -78,7 +78,13 @@ class OptimizerConfig:
 
 # %% ../book/15_optimizer.ipynb #b7a2f28e
 def learning_rate_at(step: int, config: OptimizerConfig) -> float:
-    """AdamW's learning rate at a step, from 0: a straight rise, then a fall."""
+    """AdamW's learning rate at a step, from 0: a straight rise, then a fall.
+
+    Example:
+        >>> config = OptimizerConfig(steps=100, warmup_steps=10, learning_rate=0.5)
+        >>> learning_rate_at(9, config)
+        0.5
+    """
     if step < config.warmup_steps:
         return config.learning_rate * (step + 1) / config.warmup_steps
     left = max(0, config.steps - 1 - step)  # steps after this one

@@ -38,6 +38,10 @@ def rotation_angles(
     Returns:
         Radians, in double precision: far positions have large angles, of which only the
         part beyond whole turns counts.
+
+    Example:
+        >>> rotation_angles(3, 4)[:, 0].tolist()  # the fastest pair
+        [0.0, 1.0, 2.0]
     """
     frequencies = base ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
     return torch.arange(context_length, dtype=torch.float64)[:, None] * frequencies

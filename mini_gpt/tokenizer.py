@@ -43,6 +43,10 @@ def count_pretokens(text: str, pattern: str = GPT2_PATTERN) -> dict[bytes, int]:
     Raises:
         ValueError: if the pattern is none, leaves out a part of the text, or does not
             finish in time.
+
+    Example:
+        >>> count_pretokens("a dog, a cat", GPT2_PATTERN)[b" a"]
+        1
     """
     text, compiled = replace_lone_surrogates(text), compile_pattern(pattern)
     parts = pretokenize(text, compiled, trusted=pattern == GPT2_PATTERN)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 
-from pybtex.backends.plaintext import Backend
+from pybtex.backends.markdown import Backend as Markdown
+from pybtex.backends.plaintext import Backend as Plain
 from pybtex.database import Entry, parse_string
-from pybtex.plugin import find_plugin
 from pybtex.richtext import Text
+from pybtex.style.formatting.plain import Style
 
 from chapters import ROOT
 
-PLAIN = Backend()  # to ask for it by name would search all packages, each time
+# To ask for these by name would search all packages, each time.
+PLAIN, MARKDOWN = Plain(), Markdown()
 
 
 @functools.cache
@@ -48,10 +50,14 @@ def address(entry: Entry) -> str | None:
     return fields.get("url")
 
 
+@functools.cache
+def style() -> Style:
+    """How works are listed."""
+    return Style()
+
+
 def listed(entries: list[Entry]) -> str:
     """The list of references at a notebook's end."""
-    style = find_plugin("pybtex.style.formatting", "plain")()
-    renderer = find_plugin("pybtex.backends", "markdown")()
-    formatted = style.format_entries(entries)
-    rows = [f"* {entry.text.render(renderer)}" for entry in formatted]
+    formatted = style().format_entries(entries)
+    rows = [f"* {entry.text.render(MARKDOWN)}" for entry in formatted]
     return "## References\n\n" + "\n".join(rows)

@@ -65,11 +65,11 @@ function wrapLongOutputs() {
 // ---- docstrings of exported cells ------------------------------------------------------------------
 // What a docstring says of arguments and errors is folded behind a button; what it does stays.
 
-const SECTION = /^\s*(Args|Attributes|Returns|Yields|Raises):\s*$/;
+const SECTION = /^\s*(Args|Attributes|Returns|Yields|Raises|Example):\s*$/;
 
 function foldDocstrings() {
   for (const pre of document.querySelectorAll("div.cell.exported > div.cell_input pre")) {
-    if (!/\b(Args|Attributes|Returns|Yields|Raises):\n/.test(pre.textContent)) continue;
+    if (!/\b(Args|Attributes|Returns|Yields|Raises|Example):\n/.test(pre.textContent)) continue;
     if (!pre.classList.contains("lines")) boxLines(pre);
     let fold = null;
     for (const line of [...pre.children]) {
