@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import regex
 
 LONG = 20_000  # characters from which on building the engine pays
 # tiktoken's regular expressions give up on about a million spaces in a row.
-VAST_SPACE = regex.compile(r"\s{100000}")
+VAST = 100_000
+VAST_SPACE = regex.compile(rf"\s{{{VAST}}}")
 
 
 class TiktokenEngine:
@@ -55,6 +57,17 @@ class TiktokenEngine:
         if not worth_it or not self.reads_alike or self._encode is None:
             return None
         return None if VAST_SPACE.search(text) else self._encode(text)
+
+    def encode_array(self, text: str) -> np.ndarray | None:
+        """As `encode`, but of short texts too, and without a list in between."""
+        vast = len(text) >= VAST and VAST_SPACE.search(text)
+        if not self.reads_alike or self._encode is None or vast:
+            return None
+        encoding: Any = getattr(self._encode, "__self__", None)
+        if not hasattr(encoding, "encode_to_numpy"):  # in tiktoken since 0.9
+            return np.array(self._encode(text), dtype=np.uint32)
+        ids: np.ndarray = encoding.encode_to_numpy(text, disallowed_special=())
+        return ids
 
     @cached_property
     def _encode(self) -> Callable[[str], list[int]] | None:
