@@ -32,6 +32,7 @@ from mini_gpt.commands.help_texts import print_help
 from mini_gpt.commands.info import Info, run_info
 from mini_gpt.commands.inspect_model import Inspect, run_inspect
 from mini_gpt.commands.plot import Plot, run_plot
+from mini_gpt.commands.prepare import Prepare, run_prepare
 from mini_gpt.commands.sample import ESSENTIALS as SAMPLE_ESSENTIALS
 from mini_gpt.commands.sample import Sample, discard_output, run_sample
 from mini_gpt.commands.train import run_train
@@ -58,6 +59,7 @@ class Command(NamedTuple):
 
 # A new command is a line here, and a module beside this one.
 COMMANDS = {
+    "prepare": Command(Prepare, run_prepare),
     "train": Command(Train, run_train, TRAIN_ESSENTIALS),
     "sample": Command(Sample, run_sample, SAMPLE_ESSENTIALS),
     "plot": Command(Plot, run_plot),

@@ -19,8 +19,8 @@ MEGABYTE = 1_000_000
 
 @dataclass(frozen=True)
 class Prepare:
-    """Make tokens of a corpus of any size, once, for `mini-gpt train --corpus`. Where it
-    was interrupted, the same command goes on.
+    """Make tokens of a corpus of any size, once, for `mini-gpt train --corpus`. Where
+    it was interrupted, the same command goes on.
     """
 
     source: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
