@@ -203,3 +203,110 @@ def stations() -> Picture:
     for left, right in pairwise(boxes):
         sheet.arrow([left.right, right.left])
     return sheet.finish()
+
+
+def copies_and_shares(names: Sequence[str], processes: int) -> Picture:
+    """What each process holds: copies of everything, or a share of everything.
+
+    Args:
+        names: What there is for each parameter.
+        processes: How many there are.
+    """
+    held = ", ".join(names)
+    sheet = Drawing(
+        f"Left, copies: each of {processes} processes holds all of {held}. Right, "
+        f"shares: each holds one part in {processes} of each of them, and together "
+        "they hold all."
+    )
+    wide: Units = 196
+    colors = ("blue", "orange", "green", "purple")
+    for place, title in enumerate(("copies", "shares")):
+        x = 262 * place
+        sheet.text((x + wide / 2, -16), title, size=14, bold=True)
+        for number in range(processes):
+            y = 76 * number
+            sheet.text((x, y + 2), f"process {number}", size=12, anchor="start")
+            part = wide / processes
+            for row, (_, color) in enumerate(zip(names, colors, strict=False)):
+                top = y + 14 + 14 * row
+                if place == 0:
+                    sheet.box(x, top, wide, 11, color=color, round=2)
+                    continue
+                sheet.box(x, top, wide, 11, color="plain", dashed=True, round=2)
+                sheet.box(x + part * number, top, part, 11, color=color, round=2)
+    below = 76 * processes + 6
+    for row, (name, color) in enumerate(zip(names, colors, strict=False)):
+        x = 112 * row
+        sheet.box(x, below, 12, 12, color=color, round=2)
+        sheet.text((x + 18, below + 6), name, size=12, anchor="start")
+    return sheet.finish()
+
+
+def gather_and_scatter(rows: Sequence[int]) -> Picture:
+    """A step of processes that share a matrix, from their shares and back to them.
+
+    Args:
+        rows: How many rows of the matrix each process holds.
+    """
+    shares = " and ".join(map(str, rows))
+    sheet = Drawing(
+        f"From left to right: two processes hold {shares} rows of a matrix. "
+        "All-gather: both have all rows, for products with own inputs. Each then has a "
+        "gradient of all rows. Reduce-scatter: the gradients are summed, and each gets "
+        "the sum for its own rows, with which it takes its step."
+    )
+    size, gap = 15, 122
+
+    def matrix(x: Units, y: Units, colors: Sequence[str]) -> None:
+        for row, color in enumerate(colors):
+            sheet.box(x, y + size * row, 52, size - 3, color=color, round=2)
+
+    own = [["blue"] * rows[0], ["orange"] * rows[1]]
+    everything = [color for part in own for color in part]
+    for process, part in enumerate(own):
+        y = 116 * process
+        start = y + (0 if process == 0 else size * rows[0])
+        matrix(0, start, part)
+        matrix(gap, y, everything)
+        matrix(2 * gap, y, ["gray"] * len(everything))
+        matrix(3 * gap, start, ["green"] * len(part))
+        middle = y + size * len(everything) / 2
+        sheet.text((-12, middle), str(process), size=14, bold=True, anchor="end")
+        for place, words in enumerate(
+            ("all-\ngather", "own\ninputs", "reduce-\nscatter")
+        ):
+            x = gap * place + 56
+            sheet.arrow([(x, middle), (x + 62, middle)])
+            for line, word in enumerate(words.split("\n")):
+                above = middle - 22 + 34 * line
+                sheet.text((x + 30, above), word, size=12)
+    titles = ("its share", "the matrix", "a gradient", "its rows of\nthe sum")
+    for place, title in enumerate(titles):
+        for line, word in enumerate(title.split("\n")):
+            at = gap * place + 26, 208 + 15 * line
+            sheet.text(at, word, size=13, color="gray")
+    return sheet.finish()
+
+
+def machines() -> Picture:
+    """Two machines whose processes meet at one port, and share one folder."""
+    sheet = Drawing(
+        "Two machines. On each, torchrun has started two processes; those of both meet "
+        "at the port of the first machine and are numbered 0 to 3. All of them see one "
+        "folder, runs/big."
+    )
+    folder = sheet.box(
+        180, 132, 110, 30, "runs/big", color="yellow", size=13, mono=True
+    )
+    meeting = sheet.box(171, 34, 110, 44, "FIRST:29500\nwho is there?", size=12)
+    for number, x in enumerate((0, 312)):
+        sheet.box(x, 0, 140, 112, color="plain")
+        sheet.text((x + 70, 16), f"machine {number}: torchrun", size=12)
+        for row in (0, 1):
+            name = f"process {2 * number + row}"
+            sheet.box(x + 18, 32 + 40 * row, 104, 28, name, color="blue", size=13)
+        near = x + 140 if number == 0 else x
+        sheet.arrow([(near, 56), meeting.left if number == 0 else meeting.right])
+        side = folder.left if number == 0 else folder.right
+        sheet.arrow([(x + 70, 112), (x + 70, 147), side], color="green")
+    return sheet.finish()
