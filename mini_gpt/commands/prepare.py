@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,7 +80,11 @@ def run_prepare(command: Prepare) -> None:
     processes = _processors() if command.processes is None else command.processes
     complete = (command.out / MANIFEST).exists()
     begun = time.perf_counter()
-    manifest = prepare_tokens(source, command.out, settings, processes=processes)
+    try:
+        manifest = prepare_tokens(source, command.out, settings, processes=processes)
+    except KeyboardInterrupt:
+        print("\nwhat is done is kept; the same command goes on", file=sys.stderr)
+        raise
     seconds = time.perf_counter() - begun
     if complete:
         print(f"{command.out} is complete, and each of its bytes as it was written")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,10 +37,8 @@ def refuse_other_beginning(out: Path, about: Mapping[str, Any]) -> None:
     before = read_json(path)
     if before == about:
         return
-    if before.get("state") != about["state"]:
-        said = "its files are no longer what they were"
-    if others := [*_differences(before, about)]:
-        said = "; ".join(others)
+    changed = "its files are no longer what they were"
+    said = "; ".join(_differences(before, about)) or changed
     raise ValueError(
         f"{out} was begun with something else ({said}); delete it, or choose another "
         "--out"
@@ -70,6 +69,7 @@ def complete_manifest(out: Path, about: Mapping[str, Any]) -> dict[str, Any]:
                     f"{out / shard['name']} is damaged: it is another shard; prepare "
                     "the corpus again"
                 )
+    shutil.rmtree(out / UNFINISHED, ignore_errors=True)  # a kill may have left it
     return manifest
 
 
@@ -97,6 +97,7 @@ def begin_folder(out: Path, about: Mapping[str, Any], tokenizer: Tokenizer) -> N
     """Write what a second start goes by; remove what a kill has left half written."""
     remove_fragments(out)
     remove_fragments(out / UNFINISHED)
-    tokenizer.save(out / TOKENIZER_FILE)
+    # First, since it says which settings the tokenizer was learned with.
     with atomic_file(out / UNFINISHED / _BEGUN) as partial:
         partial.write_text(json.dumps(about, indent=1), encoding="utf-8")
+    tokenizer.save(out / TOKENIZER_FILE)

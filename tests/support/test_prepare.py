@@ -16,7 +16,7 @@ import pytest
 
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.support import prepare as module
-from mini_gpt.support import prepare_encode, prepare_split, prepare_work
+from mini_gpt.support import prepare_encode, prepare_folder, prepare_split, prepare_work
 from mini_gpt.support.corpus import load_documents
 from mini_gpt.support.documents import encode_split, split_documents
 from mini_gpt.support.prepare import Settings, Source, prepare_tokens
@@ -282,6 +282,44 @@ def test_a_finished_folder_is_looked_through(tmp_path: Path, learned: str) -> No
     path.write_bytes(data[:200] + bytes([data[200] ^ 1]) + data[201:])
     with pytest.raises(ValueError, match=r"train-00001\.tokens is damaged"):
         prepare_tokens(source, out, settings, **QUIET)
+
+
+def test_a_kill_while_it_cleared_away_leaves_nothing(tmp_path: Path, learned: str) -> None:
+    source, out = corpus(tmp_path, TEXTS), tmp_path / "out"
+    prepare_tokens(source, out, Settings(learned), **QUIET)
+    before = files(out)
+    (out / ".prepare").mkdir()
+    (out / ".prepare" / "00000.000.json").write_text("{}")
+    prepare_tokens(source, out, Settings(learned), **QUIET)
+    assert files(out) == before
+    assert not (out / ".prepare").exists()
+
+
+@pytest.mark.parametrize("place", ["begun.json", TOKENIZER_FILE])
+def test_a_kill_before_the_first_shard_takes_over_no_other_tokenizer(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever of the two files is the last that was written."""
+    source, out = corpus(tmp_path, TEXTS), tmp_path / "out"
+    real = prepare_folder.atomic_file
+
+    def killed(path: Path) -> Any:
+        if path.name == place:
+            raise Interrupted
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_folder, "atomic_file", killed)
+        patch.setattr("mini_gpt.support.tokenizer_file.atomic_file", killed)
+        with pytest.raises(Interrupted):
+            prepare_tokens(source, out, Settings("bpe", 270), **QUIET)
+    if place == "begun.json":
+        manifest = prepare_tokens(source, out, Settings("bpe", 280), **QUIET)
+        assert manifest["vocab_size"] == 280
+    else:
+        with pytest.raises(ValueError, match=r"\(vocab_size was 270, now 280\)"):
+            prepare_tokens(source, out, Settings("bpe", 280), **QUIET)
+        assert prepare_tokens(source, out, Settings("bpe", 270), **QUIET)["vocab_size"] == 270
 
 
 def test_a_folder_of_others_is_left_as_it_is(tmp_path: Path, learned: str) -> None:

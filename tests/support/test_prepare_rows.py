@@ -57,7 +57,7 @@ def test_a_line_that_is_no_document_is_named(line: str, message: str, tmp_path: 
         read(Source(str(path)))
 
 
-@pytest.mark.parametrize("shard_bytes", [1, 300, 10**9])
+@pytest.mark.parametrize("shard_bytes", [1, 1500, 10**9])
 def test_a_parquet_file_gives_its_rows(shard_bytes: int, tmp_path: Path) -> None:
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
