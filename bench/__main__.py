@@ -13,6 +13,7 @@ BENCHMARKS = (
     "time_to_loss",
     "generation",
     "tokenizer",
+    "preparation",
     "batching",
     "attention",
     "gpu",
