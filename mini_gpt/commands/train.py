@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 
-from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.plot import draw_runs
 from mini_gpt.commands.sample import write
+from mini_gpt.commands.train_corpus import Corpus, Source, open_source
 from mini_gpt.commands.train_options import (
-    BPE_VOCAB_SIZE,
     RUN_VERSION,
     Train,
     initial_model,
@@ -34,21 +31,22 @@ from mini_gpt.generation import generate_rows
 from mini_gpt.model import GPT
 from mini_gpt.run import TrainResult, train
 from mini_gpt.sampling import SampleConfig
-from mini_gpt.support.checkpoint import newest_tokenizer
-from mini_gpt.support.corpus import corpus_name, load_documents
+from mini_gpt.support.checkpoint import newest_model, newest_tokenizer
+from mini_gpt.support.corpus import corpus_name
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.distributed import process_group, rank, world_size
-from mini_gpt.support.documents import DocumentSplit, encode_split, split_documents
-from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
 from mini_gpt.support.model_folder import from_pretrained
-from mini_gpt.support.prompts import start_tokens
-from mini_gpt.support.run_folder import SETTINGS, check_run_folder, new_run_folder
+from mini_gpt.support.run_folder import (
+    MODEL,
+    SETTINGS,
+    check_run_folder,
+    new_run_folder,
+)
 from mini_gpt.support.settings_file import read_settings
+from mini_gpt.support.sharding import is_sharded
 from mini_gpt.support.state_file import VERSION
-from mini_gpt.support.text_bytes import count_text_bytes
 from mini_gpt.support.threads import fitting_threads
 from mini_gpt.support.validation import whole_number
-from mini_gpt.tokenizer import BPETokenizer
 
 
 def run_train(command: Train) -> None:
@@ -59,6 +57,10 @@ def run_train(command: Train) -> None:
         raise ValueError("--resume goes on in the run's own folder; leave --out out")
     if command.resume is not None and command.overwrite:
         raise ValueError("give only one of --resume and --overwrite")
+    if command.go_on and command.overwrite:
+        raise ValueError("give only one of --go-on and --overwrite")
+    if command.validation_tokens is not None:
+        whole_number("validation_tokens", command.validation_tokens, at_least=1)
     if command.threads is not None:
         whole_number("threads", command.threads, at_least=1)
     if command.out is None:
@@ -74,8 +76,9 @@ def _train_and_report(command: Train, device: torch.device) -> None:
     assert out is not None
     if rank() == 0:  # before the work that a refusal would waste
         check_run_folder(out, resume=resuming, overwrite=command.overwrite)
-    documents = load_documents(command.corpus)
-    settings = _settings(command, documents)
+    source = open_source(command.corpus)
+    command = dataclasses.replace(command, tokenizer=source.kind(command))
+    settings = _settings(command, source)
     before = read_settings(out / SETTINGS) if resuming else settings
     if before["corpus_sha256"] != settings["corpus_sha256"]:
         raise ValueError(
@@ -83,22 +86,12 @@ def _train_and_report(command: Train, device: torch.device) -> None:
             "started with; bring the old one back, or start a new run"
         )
     torch.manual_seed(config.seed)
-    split = split_documents(documents)
-    model, corpus = _prepared(split, command)
-    unit = "character" if command.tokenizer == "characters" else "token"
-    say(
-        f"corpus {command.corpus}: {sum(map(len, documents)):,} characters, "
-        f"{len(set().union(*documents))} distinct; "
-        f"{len(corpus.training_tokens):,} {unit}s to train on, "
-        f"{len(corpus.validation_tokens):,} to validate on"
-    )
-    if len(documents) > 1:
-        others = f"{len(split.validation):,} to validate on"
-        shared = ", one of them cut in two" if split.inside else ""
-        say(f"documents: {len(split.training):,} to train on, {others}{shared}")
+    model, corpus = _prepared(source, command)
+    del source  # and with it a text that has been encoded
+    for line in corpus.summary:
+        say(line)
     if changes := _changes(before, settings):
         say(f"other settings from here on: {', '.join(changes)}")
-    start = start_tokens(corpus.tokenizer, documents[0])
     threads = command.threads
     if threads is None and device.type != "cpu":
         threads = torch.get_num_threads()
@@ -107,35 +100,38 @@ def _train_and_report(command: Train, device: torch.device) -> None:
         # Kept, so that the run can go on to the last bit: see `fitting_threads`.
         settings["threads"] = count
         together = f", {world_size()} processes" if world_size() > 1 else ""
+        if config.shard:
+            alone = ", not sharded: torchrun starts several processes"
+            together = f"{together} that share it" if together else alone
         parameters = f"{count_parameters(model):,} parameters"
         say(f"model: {parameters}, on {describe(device)}{together}")
-        result = _trained(command, model, corpus, start, settings)
-        _report(result, out, unit)
+        result = _trained(command, model, corpus, settings)
+        _report(result, out, corpus)
         if rank() == 0:
             if command.sample_tokens:
-                say(f"\n{command.sample_tokens} {unit}s written by the model:\n")
+                say(f"\n{command.sample_tokens} {corpus.unit}s written by the model:\n")
                 longer = SampleConfig(command.sample_tokens, past_context="slide")
-                never_fatal(lambda: write(model, corpus.tokenizer, start, longer))
+
+                def sample() -> None:
+                    best = _writer(model, out / MODEL)
+                    write(best, corpus.tokenizer, corpus.start, longer)
+
+                never_fatal(sample)
             say(next_steps(out, config.steps))
 
 
-class _Corpus(NamedTuple):
-    """A text as a run needs it: its tokenizer, both parts as ids, and a count."""
+def _writer(model: GPT, saved: Path) -> GPT:
+    """A model that this process writes with alone: of a sharded one, a saved copy.
 
-    tokenizer: CharTokenizer | BPETokenizer
-    training_tokens: np.ndarray
-    validation_tokens: np.ndarray
-    validation_bytes: int  # in UTF-8, without the first token: it is not predicted
+    It writes in main memory, while the others wait.
+    """
+    return from_pretrained(saved)[0] if is_sharded(model) else model
 
 
 def _trained(
-    command: Train,
-    model: GPT,
-    corpus: _Corpus,
-    start: list[int],
-    settings: dict[str, Any],
+    command: Train, model: GPT, corpus: Corpus, settings: dict[str, Any]
 ) -> TrainResult:
-    """Train, and tell of each look; samples begin with the tokens of `start`."""
+    """Train, and tell of each look."""
     out, config, tokenizer = command.out, command.training, corpus.tokenizer
     assert out is not None
 
@@ -144,7 +140,8 @@ def _trained(
         measured_before = (step - 1) // config.eval_every * config.eval_every
         if every and step // every > measured_before // every:
             longer = SampleConfig(max_new_tokens=200, past_context="slide")
-            _, growing = generate_rows(model, tokenizer, [start], longer)
+            writer = _writer(model, newest_model(out))
+            _, growing = generate_rows(writer, tokenizer, [corpus.start], longer)
             words = "".join(part for _, part in growing)
             add_sample(out / "samples.txt", step, words)
             if step < config.steps or not command.sample_tokens:  # else more follows
@@ -171,10 +168,11 @@ def _trained(
     )
 
 
-def _report(result: TrainResult, out: Path, unit: str) -> None:
+def _report(result: TrainResult, out: Path, corpus: Corpus) -> None:
     """Say what came of a run, and draw its losses."""
+    unit = corpus.unit
     say(
-        f"loss on the whole validation split: {result.validation_loss:.4f} nats per "
+        f"loss on {corpus.measured}: {result.validation_loss:.4f} nats per "
         f"{unit}, {result.bits_per_byte:.4f} bits per byte, after step "
         f"{result.best_step:,}"
     )
@@ -197,11 +195,8 @@ def _report(result: TrainResult, out: Path, unit: str) -> None:
         say(draw_runs({str(out): result.history}, out / "loss.png"))
 
 
-def _prepared(split: DocumentSplit, command: Train) -> tuple[GPT, _Corpus]:
-    """The model to train, and the text as it needs it.
-
-    The text is cut at the same place whatever the tokenizer, so that bits per byte of
-    two runs speak of the same text.
+def _prepared(source: Source, command: Train) -> tuple[GPT, Corpus]:
+    """The model to train, and the corpus in its tokens.
 
     Raises:
         ValueError: if tokenizer, shape, corpus and the model to start from do not fit.
@@ -210,15 +205,13 @@ def _prepared(split: DocumentSplit, command: Train) -> tuple[GPT, _Corpus]:
     tokenizer = None if command.resume is None else newest_tokenizer(command.resume)
     if tokenizer is None and command.initialize_from is not None:
         folder = initial_model(command.initialize_from)
-        source, tokenizer = from_pretrained(folder, dtype=torch.float32)
-        weights = source.state_dict()
-    if tokenizer is None:
-        tokenizer = _trained_tokenizer(split, command)
-    elif isinstance(tokenizer, CharTokenizer) != (command.tokenizer == "characters"):
-        raise ValueError(f"--tokenizer {command.tokenizer} is not that of the model")
+        initial, tokenizer = from_pretrained(folder, dtype=torch.float32)
+        weights = initial.state_dict()
+    corpus = source.corpus(command, tokenizer).bounded(command.validation_tokens)
+    tokenizer = corpus.tokenizer
     shape = command.model.closed(command.model.vocab_size or tokenizer.vocab_size)
     if weights is not None:
-        has, asked = (dataclasses.asdict(each) for each in (source.config, shape))
+        has, asked = (dataclasses.asdict(each) for each in (initial.config, shape))
         # Dropout belongs to training, not to the weights.
         names = [name for name in has if not name.endswith("dropout")]
         if others := [name for name in names if has[name] != asked[name]]:
@@ -229,52 +222,21 @@ def _prepared(split: DocumentSplit, command: Train) -> tuple[GPT, _Corpus]:
     model = GPT(shape)
     if weights is not None:
         model.load_state_dict(weights)
-    training, validation = encode_split(split, tokenizer)
-    predicted = count_text_bytes(tokenizer, validation[1:])
-    return model, _Corpus(tokenizer, training, validation, predicted)
+    return model, corpus
 
 
-def _trained_tokenizer(
-    split: DocumentSplit, command: Train
-) -> CharTokenizer | BPETokenizer:
-    """The tokenizer that was asked for; tokens are learned from the training part only.
-
-    Learned tokens come with one that ends a document, where there are several. Of a
-    single document nobody sees the end, and a model would never learn what the token
-    means. Characters have none: an empty line stands between documents.
-
-    Raises:
-        ValueError: if --vocab-size does not fit the tokenizer or the corpus.
-    """
-    asked = command.model.vocab_size
-    if command.tokenizer == "bpe":
-        size = BPE_VOCAB_SIZE if asked is None else asked
-        several = len(split.training) + len(split.validation) - split.inside > 1
-        special = (END_OF_TEXT,) if several else ()
-        text = "\n\n".join(split.training)
-        return BPETokenizer.train(text, size, special_tokens=special)
-    tokenizer = CharTokenizer.train("\n\n".join((*split.training, *split.validation)))
-    if asked not in (None, tokenizer.vocab_size):
-        raise ValueError(
-            f"vocab_size {asked} does not fit the corpus, which has "
-            f"{tokenizer.vocab_size} distinct characters; leave --vocab-size out"
-        )
-    return tokenizer
-
-
-def _settings(command: Train, documents: list[str]) -> dict[str, Any]:
+def _settings(command: Train, source: Source) -> dict[str, Any]:
     """What a run's settings.toml holds: all that starts it again."""
     settings = dataclasses.asdict(command)
-    for name in ("out", "config", "resume", "overwrite"):  # where and how, not what
+    how = "out", "config", "resume", "go_on", "overwrite", "preset"  # not what
+    for name in how:
         settings.pop(name)
     if command.tokenizer == "characters" and command.initialize_from is None:
         settings["model"].pop("vocab_size")  # follows from the corpus
     settings["corpus"] = corpus_name(command.corpus)
     if command.initialize_from and Path(command.initialize_from).is_dir():
         settings["initialize_from"] = os.path.abspath(command.initialize_from)
-    # The marker stands in no document, so that their borders count too.
-    digest = hashlib.sha256(END_OF_TEXT.join(documents).encode()).hexdigest()
-    return {RUN_VERSION: VERSION, "corpus_sha256": digest, **settings}
+    return {RUN_VERSION: VERSION, "corpus_sha256": source.digest, **settings}
 
 
 def _changes(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

@@ -15,6 +15,7 @@ from mini_gpt.characters import CharTokenizer
 from mini_gpt.config import PRESETS, GPTConfig
 from mini_gpt.support.hub import local_folder
 from mini_gpt.support.model_folder import load_config, read_tokenizer_of
+from mini_gpt.support.recipes import GPT2_TRAINING, accumulation_for
 from mini_gpt.support.run_folder import MODEL, SETTINGS, newest_run
 from mini_gpt.support.settings_file import override_settings, read_settings
 from mini_gpt.support.state_file import VERSION, other_version
@@ -67,9 +68,20 @@ GPU_TRAINING = dataclasses.replace(
     weight_decay=0.1,
     beta1=0.9,
 )
+# Shape and training by name. GPT-2's table is padded, for speed: no token has the rows.
+RECIPES: dict[str, tuple[Shape, TrainConfig]] = {
+    "gpt2": (
+        dataclasses.replace(_preset("gpt2"), pad_vocab_to_multiple=64),
+        GPT2_TRAINING,
+    ),
+    "shakespeare-small": (CPU_MODEL, CPU_TRAINING),
+    "shakespeare-large": (GPU_MODEL, GPU_TRAINING),
+}
 BPE_VOCAB_SIZE = 1024  # of a learned vocabulary, where none is given
 RUN_VERSION = "run_version"  # what settings.toml calls checkpoint.VERSION
 
+
+Kind = Literal["characters", "bpe"]  # what a token is
 
 # What `mini-gpt train --help` shows; --help-all shows all.
 ESSENTIALS = (
@@ -93,8 +105,9 @@ class Train:
     """Train a GPT on a text, measure it, and let it write."""
 
     corpus: str = "shakespeare"
-    """What to learn from: "shakespeare" (fetched once), a text file, or a folder of
-    .txt files. In a file, <|endoftext|> parts documents.
+    """What to learn from: "shakespeare" (fetched once), a text file, a folder of .txt
+    files, or a folder of tokens (mini-gpt prepare). In a file, <|endoftext|> parts
+    documents.
     """
     out: Path | None = None
     """Folder for the checkpoints, the metrics (JSON lines) and the loss curve (PNG). If
@@ -102,10 +115,11 @@ class Train:
     """
     overwrite: bool = False
     """Delete the run that --out holds, and start a new one."""
-    tokenizer: Literal["characters", "bpe"] = "characters"
-    """What a token is: a character of the corpus, or one of --vocab-size tokens that
-    are learned from its training part by byte-pair encoding (1,024 if not said). Of
-    several documents, each then ends with a token of its own, and a sample with it.
+    tokenizer: Kind | None = None
+    """What a token is: a character of the corpus (so if not said), or one of
+    --vocab-size tokens that are learned from its training part by byte-pair encoding
+    (1,024 if not said). Of several documents, each then ends with a token of its own,
+    and a sample with it. A folder of tokens has its own.
     """
     config: Path | None = None
     """Settings from a TOML or YAML file, for instance the settings.toml of a run;
@@ -115,9 +129,22 @@ class Train:
     """Folder of a run to go on with, with the settings that it was started with; the
     newest in runs where none is named.
     """
+    go_on: bool = False
+    """Go on with the run that --out holds, and start it where there is none: for jobs
+    that are started again by the same words.
+    """
+    preset: Literal["gpt2", "shakespeare-small", "shakespeare-large"] | None = None
+    """A model and its training by name. "gpt2": 124 million parameters and a published
+    way to train them, for a folder of GPT-2's tokens on a card. The other two are what
+    is done where nothing is said, without and with a card.
+    """
     initialize_from: str | None = None
     """Start from the weights of a trained model: a run, the folder of a model, or a
     name, for instance "openai-community/gpt2". Its shape and its tokenizer are used.
+    """
+    validation_tokens: int | None = None
+    """Most tokens of the validation split that are measured at the end of a run, from
+    its beginning; if not said, all, which of a very large corpus takes long.
     """
     sample_every: int = 500
     """Steps between two samples written to samples.txt; 0 writes none."""
@@ -153,6 +180,16 @@ def default_train(arguments: Sequence[str]) -> Train:
     """
     on_gpu = torch.cuda.is_available()
     train = Train(model=GPU_MODEL, training=GPU_TRAINING) if on_gpu else Train()
+    if (preset := _value_of("--preset", arguments)) in RECIPES:  # others are refused
+        if _value_of("--resume", arguments) is not None:
+            raise ValueError(
+                "--resume goes on with the run's own settings, not with a "
+                "preset's; leave --preset out"
+            )
+        model, training = RECIPES[preset]
+        parts = accumulation_for(training)
+        training = dataclasses.replace(training, accumulation_steps=parts)
+        train = dataclasses.replace(train, model=model, training=training)
     if (name := _value_of("--initialize-from", arguments)) is not None:
         train = _with_shape_of(name, train)
         if _value_of("--dropout", arguments) is not None:
@@ -161,14 +198,21 @@ def default_train(arguments: Sequence[str]) -> Train:
         train = _with_settings_of(Path(file), train)
         if RUN_VERSION in read_settings(Path(file)):  # chosen there and then, not here
             train = dataclasses.replace(train, threads=None)
-    if (run := _value_of("--resume", arguments)) is not None:
+    run, out = (_value_of(option, arguments) for option in ("--resume", "--out"))
+    if run is None and "--go-on" in arguments:
+        if out is None:
+            raise ValueError("--go-on needs --out: the folder that a run may be in")
+        if (Path(out) / SETTINGS).is_file():
+            run, train = out, dataclasses.replace(train, resume=Path(out))
+    if run is not None:
         path = Path(run) / SETTINGS
         if not path.is_file():
             lacking = f"it has no {SETTINGS}"
             raise ValueError(f"{run} is not a run of mini-gpt train: {lacking}")
         if (version := read_settings(path).get(RUN_VERSION, 1)) != VERSION:
             raise other_version(Path(run), version)
-        train = dataclasses.replace(_with_settings_of(path, train), out=Path(run))
+        kept = {"out": Path(run), "resume": train.resume}
+        train = dataclasses.replace(_with_settings_of(path, train), **kept)
     return train
 
 
@@ -208,7 +252,7 @@ def _with_shape_of(name: str, train: Train) -> Train:
     folder = initial_model(name)
     shape = dataclasses.asdict(load_config(folder))
     characters = isinstance(read_tokenizer_of(folder), CharTokenizer)
-    kind: Literal["characters", "bpe"] = "characters" if characters else "bpe"
+    kind: Kind = "characters" if characters else "bpe"
     return dataclasses.replace(train, model=Shape(**shape), tokenizer=kind)
 
 

@@ -31,9 +31,7 @@ def load_documents(source: str | os.PathLike[str] = SHAKESPEARE) -> list[str]:
         OSError: if a corpus cannot be fetched or read.
     """
     name = os.fspath(source)
-    path = Path(source)
-    if name.startswith(_URI):
-        path = Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_URI))))
+    path = corpus_path(source)
     if name == SHAKESPEARE:
         works = shakespeare_documents()
         documents = [decode_text(data, work) for work, data in works.items()]
@@ -69,6 +67,14 @@ def load_corpus(source: str | os.PathLike[str] = SHAKESPEARE) -> str:
         source: As for `load_documents`, with the same errors.
     """
     return "\n\n".join(load_documents(source))
+
+
+def corpus_path(source: str | os.PathLike[str]) -> Path:
+    """The path of a corpus that has one, as given or as `corpus_name` wrote it."""
+    name = os.fspath(source)
+    if name.startswith(_URI):
+        return Path(os.fsdecode(unquote_to_bytes(name.removeprefix(_URI))))
+    return Path(source)
 
 
 def corpus_name(source: str | os.PathLike[str]) -> str:

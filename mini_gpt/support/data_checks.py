@@ -90,7 +90,7 @@ def check_splits(training_tokens: Any, validation_tokens: Any, vocab_size: int) 
 def _check_token_ids(name: str, tokens: Any, vocab_size: int) -> None:
     """`check_splits` for one of them, called `name`."""
     _check_kind(name, tokens)
-    step = 1 << 24  # a file of tokens may be larger than the memory
+    step = 1 << 21  # a file of tokens may be larger than the memory
     for start in range(0, len(tokens), step):
         part = np.asarray(tokens[start : start + step])
         if part.min() < 0 or part.max() >= vocab_size:
