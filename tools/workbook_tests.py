@@ -16,9 +16,10 @@ from chapters import ROOT
 # What a test speaks of that only our solution, or only our repository, has.
 OURS = re.compile(
     r"""setattr\(\s*"mini_gpt\.|setattr\((?:gpt2|sampling|generation_module|Muon|type)\b"""
-    r"""|setattr\(\s*sampling|\bsys\.executable\b|\bsubprocess\b|\b(?:checks|verdicts|give_hint)\b"""
+    r"""|setattr\(\s*sampling|\bsys\.executable\b"""
     r"""|mark\.(?:gpu|network)\b|\bstored_\w+\(|\.source\b|__file__\)\.resolve|\bgetsource\b|_CACHED"""
 )
+OUR_NAMES = {"checks", "verdicts", "give_hint", "subprocess"}
 Test = (ast.FunctionDef, ast.ClassDef)
 
 
@@ -36,12 +37,13 @@ def readers_tests(source: str, absent: set[str]) -> str:
         found = [
             node
             for node in parts(tree)
-            if node not in cut and (names(node) & gone or is_ours(source, node))
+            if node not in cut and (names(node, owner(tree, node)) & gone or is_ours(source, node))
         ]
         if not found:
             break
         cut += found
-        gone |= {name for node in found if node in tree.body for name in bound(node)}
+        gone |= {name for node in found for name in bound(node) if owner(tree, node) is None}
+        gone |= {f"{owner(tree, node)}.{name}" for node in found for name in bound(node)}
     for node in tree.body:
         if is_tests(node) and all(part in cut for part in tests_of(node)):
             cut.append(node)
@@ -61,6 +63,12 @@ def is_tests(node: ast.stmt) -> bool:
     return isinstance(node, ast.ClassDef) and node.name.startswith("Test")
 
 
+def owner(tree: ast.Module, part: ast.stmt) -> str | None:
+    """The class that a part stands in."""
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    return next((node.name for node in classes if part in node.body), None)
+
+
 def tests_of(node: ast.ClassDef) -> list[ast.stmt]:
     return [part for part in node.body if isinstance(part, Test) and part.name.startswith("test")]
 
@@ -76,8 +84,8 @@ def is_ours(source: str, node: ast.stmt) -> bool:
     """Whether a test, or what tests share, looks into our solution or our repository."""
     decorators = getattr(node, "decorator_list", [])
     text = "\n".join(ast.get_source_segment(source, part) or "" for part in [*decorators, node])
-    helpers = {name for name in names(node) if re.match(r"_[a-z]", name)}
-    return bool(OURS.search(text) or helpers)
+    ours = {name for name in names(node) if re.match(r"_[a-z]", name) or name in OUR_NAMES}
+    return bool(OURS.search(text) or ours)
 
 
 def bound(node: ast.stmt) -> set[str]:
@@ -93,11 +101,16 @@ def stored(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
-def names(node: ast.AST) -> set[str]:
-    """The names that a statement uses, arguments too, since fixtures are asked for by name."""
+def names(node: ast.AST, within: str | None = None) -> set[str]:
+    """The names that a statement uses, arguments too, since fixtures are asked for by name.
+
+    What it takes from its own class is called by the class's name.
+    """
     found = {one.id for one in ast.walk(node) if isinstance(one, ast.Name) and not stored(one)}
     found |= {one.arg for one in ast.walk(node) if isinstance(one, ast.arg)}
-    return found | {one.attr for one in ast.walk(node) if isinstance(one, ast.Attribute)}
+    attributes = [one for one in ast.walk(node) if isinstance(one, ast.Attribute)]
+    found |= {f"{within}.{name}" for name in [*found, *(one.attr for one in attributes)]}
+    return found | {one.attr for one in attributes}
 
 
 def without_lines(source: str, nodes: list[ast.stmt]) -> str:

@@ -121,7 +121,8 @@ def reader_line(error: BaseException) -> str:
 
 def source_of(function: object) -> str:
     with contextlib.suppress(OSError, TypeError):
-        return inspect.getsource(inspect.unwrap(getattr(function, "hypothesis", function)))
+        inner = getattr(getattr(function, "hypothesis", None), "inner_test", function)
+        return inspect.getsource(inspect.unwrap(inner))
     return ""
 
 
