@@ -23,6 +23,10 @@ BENCHMARKS = (
     "finetuning",
     "reinforcement",
     "evaluation",
+    "speeds",
+    "popular_account",
+    "speedrun",
+    "records",
 )
 
 

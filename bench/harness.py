@@ -29,7 +29,18 @@ from mini_gpt.support import stored_results
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Chapters show what these found, so their JSON is a part of the package and stands nowhere else.
-SHOWN = frozenset({"evaluation", "finetuning", "overfitting", "reinforcement"})
+SHOWN = frozenset(
+    {
+        "evaluation",
+        "finetuning",
+        "overfitting",
+        "popular_account",
+        "records",
+        "reinforcement",
+        "speedrun",
+        "speeds",
+    }
+)
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,12 @@ from mini_gpt import __version__
 from mini_gpt.commands.chat import ESSENTIALS as CHAT_ESSENTIALS
 from mini_gpt.commands.chat import Chat, run_chat
 from mini_gpt.commands.evaluate import Evaluate, run_evaluate
+from mini_gpt.commands.export import Export, run_export
 from mini_gpt.commands.finetune import Finetune, run_finetune
 from mini_gpt.commands.help_texts import print_help
 from mini_gpt.commands.info import Info, run_info
 from mini_gpt.commands.inspect_model import Inspect, run_inspect
+from mini_gpt.commands.plan import Plan, run_plan
 from mini_gpt.commands.plot import Plot, run_plot
 from mini_gpt.commands.prepare import Prepare, run_prepare
 from mini_gpt.commands.sample import ESSENTIALS as SAMPLE_ESSENTIALS
@@ -64,6 +66,8 @@ COMMANDS = {
     "sample": Command(Sample, run_sample, SAMPLE_ESSENTIALS),
     "plot": Command(Plot, run_plot),
     "info": Command(Info, run_info),
+    "plan": Command(Plan, run_plan),
+    "export": Command(Export, run_export),
     "evaluate": Command(Evaluate, run_evaluate),
     "inspect": Command(Inspect, run_inspect),
     "finetune": Command(Finetune, run_finetune),

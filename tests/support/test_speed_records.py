@@ -80,6 +80,18 @@ def test_the_card_that_make_gpu_measured_goes_before_what_was_written_by_hand(
     assert [row.peak_gigabytes for row in rows] == [31.5, None]
 
 
+def test_the_benchmark_gathers_and_measures_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert speeds.main(["--out", str(tmp_path)]) == 0
+    assert json.loads((tmp_path / "speeds.json").read_text()) == stored_result("speeds")
+    assert capsys.readouterr().out.startswith("# Speeds that `mini-gpt plan` knows\n")
+    stored = harness.json_path("speeds", harness.RESULTS)
+    assert stored.parent.name == "stored", "they come with the package"
+    processor = tmp_path / "none"
+    assert speeds.collected(processor) == {"speeds": []}
+
+
 def test_what_was_written_by_hand_says_so() -> None:
     for speed in known_speeds():
         if speed.source not in ("make gpu", "python -m bench training_step"):
