@@ -78,3 +78,13 @@ def test_copies_leave_behind_what_tiktoken_built(tokenizer: BPETokenizer) -> Non
     for twin in (copy.deepcopy(used), pickle.loads(pickle.dumps(used))):
         assert "_encode" not in vars(twin)
         assert twin.encode("the cat") == expected
+
+
+def test_arrays_are_the_same_ids_also_of_short_texts(tokenizer: BPETokenizer) -> None:
+    engine = made(tokenizer, None)
+    for text in ("", "the cat", f"{load_corpus()[:30_000]} {END_OF_TEXT} 🌹"):
+        array = engine.encode_array(text)
+        assert array is not None
+        assert array.tolist() == tokenizer.encode(text)
+    assert engine.encode_array(" " * 100_000) is None
+    assert made(tokenizer, None, alike=False).encode_array("the cat") is None
