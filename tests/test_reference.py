@@ -18,6 +18,7 @@ import book_docstrings
 import book_promises
 import book_reference
 import chapters as toc
+import numpy as np
 import pytest
 import torch
 from chapters import ROOT
@@ -29,9 +30,11 @@ from mini_gpt.commands.help_texts import count_options
 from mini_gpt.config import GPTConfig
 from mini_gpt.finetuning import add_lora
 from mini_gpt.support.adapter_file import save_adapter
+from mini_gpt.support.prepare import Settings, Source, prepare_tokens
 from mini_gpt.support.settings_file import read_settings
+from mini_gpt.support.shard_file import SHARD_HEADER
 from mini_gpt.support.token_file import TOKEN_FILE_HEADER, write_token_file
-from mini_gpt.tokenizer import BPETokenizer
+from mini_gpt.tokenizer import END_OF_TEXT, BPETokenizer
 from tiny import tiny_gpt
 from training_command import TEXT, quick_run, write_corpus
 
@@ -319,6 +322,29 @@ class TestOtherFormats:
         numbers = [int.from_bytes(part, "little") for part in parts[1:4]]
         assert numbers == [2, 2, count]
         assert len(data) == TOKEN_FILE_HEADER.size + 2 * count
+
+    @pytest.mark.slow
+    def test_a_folder_of_tokens_is_so(self, tmp_path: Path) -> None:
+        text = f"\n{END_OF_TEXT}\n".join([TEXT] * 12)
+        (tmp_path / "corpus.txt").write_text(text, encoding="utf-8")
+        BPETokenizer.train(TEXT, 270).save(tmp_path / "own.json")
+        settings = Settings(tokenizer=str(tmp_path / "own.json"))
+        folder = tmp_path / "tokens"
+        prepare_tokens(Source(str(tmp_path / "corpus.txt")), folder, settings, shown=False)
+        assert {path.name for path in folder.iterdir()} == set(table("In a folder of tokens"))
+        content = json.loads((folder / "prepared.json").read_text())
+        assert content.keys() == set(table("Field of `prepared.json`"))
+        spans = [tuple(map(int, row.split(" to "))) for row in table("Bytes of a shard")]
+        assert [first for first, _ in spans] == [0, *(last + 1 for _, last in spans[:-1])]
+        assert spans[-1][1] + 1 == SHARD_HEADER.size
+        data = (folder / "train-00000.tokens").read_bytes()
+        parts = [data[first : last + 1] for first, last in spans]
+        numbers = [int.from_bytes(part, "little") for part in (*parts[1:4], *parts[6:])]
+        training = content["training"]
+        assert numbers == [3, 2, training["tokens"], training["documents"], 0]
+        places = np.frombuffer(data[-8 * training["documents"] :], "<u8")
+        assert places[0] == 0
+        assert (np.diff(places.astype(int)) > 0).all()
 
     def test_an_adapter_has_these_fields(self, tmp_path: Path) -> None:
         base = tiny_gpt()

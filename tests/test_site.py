@@ -21,6 +21,7 @@ import book_cover
 import book_figures
 import book_first_run
 import book_meta
+import book_reference
 import book_repository
 import chapters as toc
 import exported_cells as extension
@@ -695,6 +696,27 @@ class TestReference:
             assert re.fullmatch(r"\d{4}\.\d{4,5}", entry.fields["eprint"])
         elif key != "radford2019language":  # the others are found on a page
             assert entry.fields["url"].startswith("https://")
+
+    @pytest.mark.slow
+    @each_chapter
+    def test_each_name_leads_from_its_cell_to_its_entry_and_back(self, chapter: Chapter) -> None:
+        page = book_reference.page_of(ROOT, chapter.module)
+        names = book_api.exported(ROOT, chapter.module)
+        assert page is not None
+        assert {f"{chapter.module}.{name}" for name in names} <= ids(page)
+        cells = soup(chapter.page).select(".cell.exported > .exported-names a[href]")
+        there = f"{page.removeprefix('book/')}.html#{chapter.module}."
+        led = {str(link["href"]).removeprefix(there) for link in cells}
+        assert led
+        assert led <= set(names)
+        back = [str(link["href"]) for link in soup(page).select(".api-places a[href]")]
+        assert {f"{chapter.name}.html#exported-{name}" for name in led} <= set(back)
+
+    @pytest.mark.slow
+    def test_the_page_of_the_package_leads_to_the_reference(self) -> None:
+        rows = soup("book/api").select("article table tbody tr")
+        led = [row for row in rows if row.select_one("td a[href*='reference_']")]
+        assert len(led) == sum(map(len, book_api.listed(read("book/api.md")).values()))
 
     @pytest.mark.slow
     def test_the_bibliography_shows_every_entry(self) -> None:
