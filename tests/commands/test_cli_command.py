@@ -207,7 +207,7 @@ class TestHelp:
         monkeypatch.setenv("COLUMNS", "200")
         print_help(Train, "mini-gpt train", Train(), ESSENTIALS)
         page = capsys.readouterr().out
-        assert "a text file, or a folder of .txt files. In a file" in page
+        assert "a folder of .txt files, or a folder of tokens (mini-gpt prepare). In a file" in page
 
     def test_explanations_stand_below_their_fields(self) -> None:
         said = explanations(Plot)
