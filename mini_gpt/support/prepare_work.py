@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Integer
 
-from mini_gpt.support.files import atomic_file, read_json
+from mini_gpt.support.files import atomic_file, printable, read_json
 from mini_gpt.support.prepare_encode import Encoder
 from mini_gpt.support.prepare_plan import Part, read_part, rolls
 from mini_gpt.support.prepare_split import Assignment, Side, Split, Standing
@@ -160,8 +160,14 @@ def _fill(
             place = making[piece.side]
             if piece.begins:
                 place.writer.begin_document()
-            for ids in encoder.encode(piece):
-                place.add(ids)
+            try:
+                for ids in encoder.encode(piece):
+                    place.add(ids)
+            except ValueError as fault:
+                begins = printable(piece.text, 60)
+                raise ValueError(
+                    f"{fault}; it stands in a document with {begins}"
+                ) from None
         documents += fragment.begins
         size += fragment.size
         untold += fragment.size

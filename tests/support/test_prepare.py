@@ -367,6 +367,13 @@ def test_nothing_is_written_where_it_cannot_work(tmp_path: Path, learned: str) -
     assert not out.exists()
 
 
+def test_a_character_that_the_tokenizer_lacks_is_named_with_its_document(tmp_path: Path) -> None:
+    CharTokenizer("abc \n").save(tmp_path / "own.json")
+    source = corpus(tmp_path, ["a b", "c a", "b x a", "c"])
+    with pytest.raises(ValueError, match=r"does not know 'x' .*; it stands in a document with b x"):
+        prepare_tokens(source, tmp_path / "out", Settings(str(tmp_path / "own.json")), **QUIET)
+
+
 class TestRolledShards:
     """A data set of unknown length becomes as many shards as it takes."""
 
