@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 import book_api
 import book_command
 import book_docstrings
+import book_entries
 import book_promises
 import book_reference
 import chapters as toc
@@ -122,30 +123,30 @@ class TestEntries:
         assert book_reference.page_of(ROOT, chapter.module)
         assert sorted(book_api.exported(ROOT, chapter.module)) == sorted(module.__all__)
         for name in module.__all__:
-            made = book_reference.read(ROOT, book_reference.origin(ROOT, chapter.module, name))
+            made = book_entries.read(ROOT, book_reference.origin(ROOT, chapter.module, name))
             text = made.markdown(name, explained.get((chapter.module, name), ""))
             code, _, rest = text.removeprefix("```python\n").partition("\n```")
             assert name in code
             assert len(rest.split()) >= 3, f"{chapter.module}.{name}"
 
     def test_an_entry_has_signature_shapes_words_and_errors(self) -> None:
-        text = book_reference.read(ROOT, "mini_gpt.model").markdown("GPT", "")
+        text = book_entries.read(ROOT, "mini_gpt.model").markdown("GPT", "")
         assert text.startswith("```python\nclass GPT(config: GPTConfig)\n```\n\n")
         assert "GPT.forward(\n    ids: Int[Tensor" in text
         assert "| `ids` | *whole numbers, batch × time.* Token ids, from 0 to V - 1. |" in text
         assert "* **ValueError** if the ids are no batch" in text
 
     def test_a_record_shows_its_fields_and_a_helper_base_its_methods(self) -> None:
-        config = book_reference.read(ROOT, "mini_gpt.config").markdown("GPTConfig", "")
+        config = book_entries.read(ROOT, "mini_gpt.config").markdown("GPTConfig", "")
         for field in dataclasses.fields(GPTConfig):
             assert f"    {field.name}: " in config
             assert f"| `{field.name}` |" in config
-        tokenizer = book_reference.read(ROOT, "mini_gpt.tokenizer").markdown("BPETokenizer", "")
+        tokenizer = book_entries.read(ROOT, "mini_gpt.tokenizer").markdown("BPETokenizer", "")
         assert "BPETokenizer.encode(" in tokenizer
 
     def test_what_nothing_explains_is_an_error(self) -> None:
         with pytest.raises(ValueError, match=r"nothing explains mini_gpt.loss.IGNORE_INDEX"):
-            book_reference.read(ROOT, "mini_gpt.loss").markdown("IGNORE_INDEX", "")
+            book_entries.read(ROOT, "mini_gpt.loss").markdown("IGNORE_INDEX", "")
 
     def test_the_reference_has_all_that_the_package_hands_on(self) -> None:
         parts = {part.lower() for part in dict.fromkeys(one.part for one in CHAPTERS)}

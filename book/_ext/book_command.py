@@ -19,7 +19,8 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from book_reference import note, plain
+from book_entries import plain
+from book_reference import note
 
 HELP = re.compile(r"^(?P<words>.*?) ?\((?P<kind>default|required)(?:: (?P<default>.*))?\)$", re.S)
 OPTION = re.compile(r"(?<![`\w-])(--[a-z][\w-]*)")  # an option that a text speaks of
