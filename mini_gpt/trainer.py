@@ -54,7 +54,7 @@ from .support.distributed import (
 from .support.documents import document_border, within_documents
 from .support.metrics import Meter, progress_bar
 from .support.nonfinite import diverged, find_nonfinite, finite, step_if_finite
-from .support.sharding import of_whole_matrices, parallel_model, whole
+from .support.sharding import of_whole_matrices, parallel_model, whole_tensor
 from .support.token_shards import TokenRow
 from .support.validation import check_range
 
@@ -165,7 +165,8 @@ class _Updating(_Prepared):
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         longest = self.config.max_grad_norm
-        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), longest))
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), longest)
+        norm = whole_tensor(norm)
         healthy = loss.isfinite() & norm.isfinite()  # still on the device
         rate = learning_rate_at(self.steps_done, self.config)
         set_learning_rate(self.optimizers, rate)
