@@ -1,7 +1,7 @@
 """Drawings of the chapter on data."""
 
 from mini_gpt.support.drawings.data.documents import packed_rows, who_sees_whom
-from mini_gpt.support.drawings.data.files import token_file, way_of_the_data
+from mini_gpt.support.drawings.data.files import shards, token_file, way_of_the_data
 from mini_gpt.support.drawings.data.order import (
     across_epochs,
     epochs,
@@ -32,6 +32,7 @@ __all__ = [
     "packed_rows",
     "ranks",
     "row_to_batch",
+    "shards",
     "shares",
     "shifted",
     "side_by_side",

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
+from itertools import accumulate
+
 from mini_gpt.support.drawings.canvas import Drawing
+from mini_gpt.support.drawings.data.style import COLORS
 from mini_gpt.support.drawings.picture import Picture, Units
 
 
@@ -31,6 +36,51 @@ def token_file(tokens: int) -> Picture:
         sheet.text((0, 82 + 17 * number), name, size=12, anchor="start")
     sheet.brace(
         (158, -8), (286, -8), "a window, read when it is asked for", below=False
+    )
+    return sheet.finish()
+
+
+def shards(rows: Sequence[Sequence[int]], start: int, context_length: int) -> Picture:
+    """Files of tokens, the row that they are used as, and a window across a border.
+
+    Args:
+        rows: The tokens of each file.
+        start: Where the window starts, in the whole row.
+        context_length: Its inputs; it takes one token more.
+    """
+    sizes = [len(row) for row in rows]
+    ends = [*accumulate(sizes)]
+    stop = start + context_length + 1
+    places = "; ".join(
+        f"shard {number} holds places {end - size} to {end - 1}"
+        for number, (size, end) in enumerate(zip(sizes, ends, strict=True))
+    )
+    sheet = Drawing(
+        f"{len(rows)} shards of {', '.join(map(str, sizes))} tokens as one row: "
+        f"{places}. "
+        f"A window takes places {start} to {stop - 1}, across a border of two shards."
+    )
+    cell, gap = 34, 18
+    first = gap * (len(rows) - 1) / 2  # where the whole row begins
+    left: Units = 0
+    whole = first
+    for number, (row, color) in enumerate(zip(rows, COLORS, strict=False)):
+        words, wide = [*map(str, row)], cell * len(row)
+        draw = partial(
+            sheet.row, texts=words, width=cell, colors=color, size=13, mono=True
+        )
+        sheet.text((left + wide / 2, 12), f"shard {number}", size=13, color=color)
+        draw(left, 26)
+        for edge in (0, wide):
+            sheet.line([(left + edge, 56), (whole + edge, 88)], dashed=True)
+        for place, box in enumerate(draw(whole, 90)):
+            name = str(ends[number] - len(row) + place)
+            sheet.text((box.center[0], 130), name, size=11, color="gray")
+        left, whole = left + wide + gap, whole + wide
+    sheet.brace(
+        (first + cell * start, 142),
+        (first + cell * stop, 142),
+        f"a window: places {start} to {stop - 1}",
     )
     return sheet.finish()
 
