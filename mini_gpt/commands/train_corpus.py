@@ -190,7 +190,7 @@ class PreparedSource:
             raise ValueError(
                 f"{self.name} was prepared with another tokenizer (fingerprint "
                 f"{fingerprint(own)}) than that of {whose} ({fingerprint(tokenizer)}); "
-                "prepare the text again with the tokenizer of this model"
+                f"prepare the text again with --tokenizer {whose}"
             )
         documents = [
             folder.manifest[part].get("documents")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,9 @@ from mini_gpt.support.text_bytes import count_text_bytes
 from mini_gpt.support.token_manifest import MANIFEST, UNFINISHED
 from mini_gpt.trainer import Trainer
 from token_folders import write_folder
-from training_command import SHORT, SMALL, TEXT, complaint, metrics, quick_run
+from training_command import SHAPE, SHORT, SMALL, TEXT, complaint, metrics, quick_run
 
+ROOT = Path(__file__).resolve().parents[2]
 QUICK = ["--validation-tokens", "50", "--sample-tokens", "0"]
 DOCUMENTS = [TEXT, TEXT[::-1], TEXT.upper(), TEXT[5:] * 2]
 BPE = BPETokenizer.train(TEXT, 280)
@@ -71,6 +74,45 @@ class TestPrepared:
             assert ends[0][name] == ends[1][name]
         assert f"corpus {prepared}: " in said
         assert "documents: 7 to train on, 7 to validate on" in said
+
+    @pytest.mark.slow
+    def test_what_prepare_writes_gives_the_model_of_the_text(self, tmp_path: Path) -> None:
+        corpus = tmp_path / "corpus.txt"
+        corpus.write_text("<|endoftext|>".join(DOCUMENTS), encoding="utf-8")
+        words = ["prepare", str(corpus), "--tokenizer", "characters", "--processes", "1"]
+        words += ["--validation-fraction", "0.1", "--shard-megabytes", "0.001"]
+        assert main([*words, "--out", str(tmp_path / "tokens")]) == 0
+        assert len([*(tmp_path / "tokens").glob("train-*.tokens")]) > 2
+        options = ["--order", "epochs", "--sample-tokens", "0"]
+        by_text = quick_run(corpus, tmp_path / "by-text", *options)
+        by_tokens = quick_run(tmp_path / "tokens", tmp_path / "by-tokens", *options)
+        assert same(by_text, by_tokens)
+        ends = [metrics(run)[-1] for run in (by_text, by_tokens)]
+        for name in ("validation_loss", "bits_per_byte"):
+            assert ends[0][name] == ends[1][name]
+
+    @pytest.mark.slow
+    @pytest.mark.skipif(not torch.distributed.is_available(), reason="needs torch.distributed")
+    def test_two_processes_have_the_losses_of_one(self, learned: Path, tmp_path: Path) -> None:
+        one, two = tmp_path / "one", tmp_path / "two"
+        words = ["train", "--corpus", str(learned), *SHAPE, *SHORT, *QUICK, "--batch-size", "6"]
+        words += ["--optimizer", "adamw", "--learning-rate", "0.01", "--order", "epochs"]
+        assert main([*words, "--out", str(one)]) == 0
+        torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        done = subprocess.run(
+            [sys.executable, *torchrun, "-m", "mini_gpt", *words, "--out", str(two)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count(f"corpus {learned}: ") == 1
+        for first, second in zip(metrics(one), metrics(two), strict=True):
+            for name in ("training_loss", "validation_loss"):
+                assert first[name] == pytest.approx(second[name], abs=1e-5)
 
     @pytest.mark.slow
     def test_needs_no_tokenizer_and_keeps_its_own(self, learned: Path, tmp_path: Path) -> None:
@@ -166,6 +208,7 @@ class TestPrepared:
             said = complaint(["train", "--corpus", str(corpus), *options], capsys)
             assert f"{corpus} was prepared with another tokenizer" in said
             assert f"than that of {run}" in said
+            assert f"prepare the text again with --tokenizer {run}" in said
         assert not (tmp_path / "other").exists()
         assert main(["train", "--corpus", str(learned), "--steps", "1", *options, *QUICK]) == 0
 
