@@ -187,7 +187,8 @@ def _time(
     speed = nearest_speed(device, config, training.optimizer, speeds)
     pace = command.cards * speed.tokens_per_second_of(config)
     place = device if command.cards == 1 else f"{command.cards:,} × {device}"
-    lines = [f"{_duration(tokens / pace)} on {place}, at {pace:,.0f} tokens/s"]
+    said = float(f"{pace:.3g}")
+    lines = [f"{_duration(tokens / pace)} on {place}, at {said:,.0f} tokens/s"]
     if command.cards > 1:
         lines.append(
             f"at best: if {command.cards:,} do the work of {command.cards:,}. What "

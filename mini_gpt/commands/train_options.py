@@ -211,8 +211,8 @@ def default_train(arguments: Sequence[str]) -> Train:
             raise ValueError(f"{run} is not a run of mini-gpt train: {lacking}")
         if (version := read_settings(path).get(RUN_VERSION, 1)) != VERSION:
             raise other_version(Path(run), version)
-        kept = {"out": Path(run), "resume": train.resume}
-        train = dataclasses.replace(_with_settings_of(path, train), **kept)
+        kept = _with_settings_of(path, train)
+        train = dataclasses.replace(kept, out=Path(run), resume=train.resume)
     return train
 
 
