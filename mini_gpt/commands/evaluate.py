@@ -6,23 +6,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
 
 from mini_gpt.data import train_val_split
 from mini_gpt.evaluation import CopyFinder
 from mini_gpt.support.console import in_words
-from mini_gpt.support.corpus import SHAKESPEARE, load_corpus, load_documents
+from mini_gpt.support.corpus import (
+    SHAKESPEARE,
+    corpus_path,
+    load_corpus,
+    load_documents,
+)
 from mini_gpt.support.device import resolve_device
 from mini_gpt.support.documents import split_documents
 from mini_gpt.support.files import atomic_file, read_text, shown_name
+from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
 from mini_gpt.support.hub import SHIPPED_NAME
 from mini_gpt.support.ladder import HEADING, Rung, climb, draw_ladder, exam_of, row
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.run_folder import SETTINGS
 from mini_gpt.support.settings_file import read_settings
 from mini_gpt.support.threads import fitting_threads
+from mini_gpt.support.token_folder import open_token_folder
+from mini_gpt.support.token_manifest import is_token_folder
 
 FEWEST = 1000  # characters; below, no number would mean anything
+MOST_TOKENS = 1_000_000  # of prepared ones that are read as text
 RUN, MANY = 8, 0.1  # words that seldom recur by chance, and a share to be told of
 
 
@@ -101,6 +111,11 @@ def texts_of(name: str) -> tuple[str | None, str | None]:
         return None, None
     kept = read_settings(settings)
     try:
+        if is_token_folder(prepared := corpus_path(str(kept["corpus"]))):
+            print(
+                f"{name} was trained on prepared tokens; compressors do not read them"
+            )
+            return None, _validation_text(prepared)
         documents = load_documents(str(kept["corpus"]))
         fraction = float(kept.get("validation_fraction", 0.1))
         split = split_documents(documents, fraction)
@@ -108,6 +123,13 @@ def texts_of(name: str) -> tuple[str | None, str | None]:
         print(f"the training text of {name} cannot be read: {in_words(fault)}")
         return None, None
     return "\n\n".join(split.training), "\n\n".join(split.validation)
+
+
+def _validation_text(prepared: Path) -> str:
+    """The beginning of what was kept for validation in a folder of tokens."""
+    folder = open_token_folder(prepared, verify=False)
+    text = folder.tokenizer.decode(np.asarray(folder.validation[:MOST_TOKENS]))
+    return text.replace(END_OF_TEXT, "\n\n")
 
 
 def _said_of(training: str | None) -> str:

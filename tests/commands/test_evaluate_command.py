@@ -12,6 +12,7 @@ from mini_gpt.commands import evaluate as command
 from mini_gpt.commands.cli import main
 from mini_gpt.support.model_folder import save_pretrained
 from tiny import tiny_gpt
+from token_folders import write_folder
 from training_command import complaint, quick_run, write_corpus
 
 TEXT = "the quick brown fox jumps over the lazy dog. " * 60
@@ -128,3 +129,19 @@ def test_what_cannot_be_measured_is_refused(
     short.write_text("too short", encoding="utf-8")
     said = complaint(["evaluate", str(model), "--on", str(short)], capsys)
     assert "short.txt has 9 characters" in said
+
+
+@pytest.mark.slow
+def test_a_run_on_prepared_tokens_is_measured_on_what_they_held_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tokens = tmp_path / "tokens"
+    write_folder(tokens, CharTokenizer.train(TEXT + "\n"), [TEXT], [TEXT[9:], TEXT])
+    run = quick_run(tokens, tmp_path / "run", "--validation-tokens", "50", "--sample-tokens", "0")
+    capsys.readouterr()
+    words = ["evaluate", str(run), "--out", str(tmp_path / "ladder.png")]
+    assert main([*words, "--characters", "1000"]) == 0
+    said = capsys.readouterr().out
+    assert "1,000 characters of text that its training held out" in said
+    assert "was trained on prepared tokens; compressors do not read them" in said
+    assert "the model" in rows(said)
