@@ -88,7 +88,8 @@ class TrainConfig(OptimizerConfig):
         cuda_graphs: Whether compiled steps on a CUDA card are recorded and replayed,
             for small models; not with several processes or micro-batches.
         shard: Whether each of several processes holds its share of weights, gradients
-            and averages only, so that together they train a model too large for one.
+            and averages only, so that together they train a model too large for one
+            (chapter 17).
         checkpoint_activations: Whether blocks keep their inputs only for the backward
             pass and compute the rest again: less memory, a third more work.
 

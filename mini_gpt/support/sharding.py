@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from mini_gpt.model import GPT
@@ -190,7 +191,8 @@ def write_shares(folder: Path, tensors: Mapping[str, Tensor]) -> None:
         checkpoint.save(dict(tensors), storage_writer=writer)
     except CheckpointException as fault:  # no Exception to Python
         first = next(iter(fault.failures.values()))[0]
-        kind = OSError if isinstance(first, OSError) else RuntimeError
+        disk = isinstance(first, OSError | SafetensorError)
+        kind = OSError if disk else RuntimeError
         raise kind(str(first)) from fault
     if rank() == 0:
         _wait_for_shares(folder, tensors.values())

@@ -20,6 +20,7 @@ from mini_gpt.commands.cli import main
 from mini_gpt.support import distributed
 from mini_gpt.support.checkpoint import saved_steps
 from mini_gpt.support.model_folder import from_pretrained
+from mini_gpt.support.state_file import SHARES
 from training_command import SHAPE, metrics, write_corpus
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -188,14 +189,18 @@ def rank_of(pid: int) -> int | None:
 
 @together
 @pytest.mark.slow
-def test_a_signal_to_torchrun_saves_in_all_processes(corpus: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [[], ["--shard"]])
+def test_a_signal_to_torchrun_saves_in_all_processes(
+    options: list[str], corpus: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
-    with running(corpus, out, "--keep-checkpoints", "1") as run:
+    with running(corpus, out, "--keep-checkpoints", "1", *options) as run:
         os.kill(run.pid, signal.SIGTERM)
         _, said = run.communicate(timeout=60)
     assert said.count("mini-gpt: stopped by SIGTERM after step") == 1
     step = int(said.split("after step ")[1].split(" of ")[0].replace(",", ""))
     assert saved_steps(out)[-1] == step
+    assert (out / "checkpoints" / f"step-{step}" / SHARES).exists() == bool(options)
 
 
 SYNCHRONIZED = """

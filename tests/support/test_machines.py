@@ -97,7 +97,11 @@ def test_a_lost_machine_ends_the_run_and_the_same_words_go_on(
         end(job.pid)
     assert job.returncode != 0
     assert said.count("of 2 lost the others: one of them ended or hangs") == 1
-    steps = saved_steps(run)[-1] + 5
+    kept = saved_steps(run)
+    assert len(kept) <= 3  # the newest two and the best; of older ones nothing is left
+    folders = {path.name for path in (run / "checkpoints").iterdir() if path.name[0] != "."}
+    assert folders == {f"step-{step}" for step in kept}
+    steps = kept[-1] + 5
     again = submitted(cluster, corpus, steps)
     said, _ = again.communicate(timeout=60)
     assert again.returncode == 0, said

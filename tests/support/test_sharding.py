@@ -21,7 +21,7 @@ from mini_gpt.support.checkpoint import best_step, saved_steps
 from mini_gpt.support.model_folder import from_pretrained
 from mini_gpt.support.state_file import SHARES
 from support.test_distributed import ENVIRONMENT, HOW, ROOT, TORCHRUN
-from training_command import SHAPE, metrics, write_corpus
+from training_command import SHAPE, complaint, metrics, write_corpus
 
 together = pytest.mark.skipif(not dist.is_available(), reason="needs torch.distributed")
 # Rows that two processes cannot share evenly: 11 tokens, 7 positions, 9 numbers wide.
@@ -74,6 +74,15 @@ def test_a_folder_that_not_all_machines_see_is_told(
     for name in ("two", "three"):  # of five rows in chunks of two, the fourth process has none
         (tmp_path / f"{name}.safetensors").touch()
     sharding._wait_for_shares(tmp_path, [torch.zeros(5, 2), torch.zeros(2)])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_a_share_that_cannot_be_written_is_an_error_like_others(tmp_path: Path) -> None:
+    """PyTorch's own is no Exception: it would pass through all that saves a run."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        sharding.write_shares(tmp_path / "file" / "folder", {"a": torch.ones(2, 3)})
 
 
 # Two of them
@@ -280,6 +289,22 @@ def test_a_sharded_run_leaves_an_ordinary_folder(halves: dict[int, Path]) -> Non
     assert not (one / "checkpoints" / "step-8" / SHARES).exists()
     hidden = [path.name for path in (two / "checkpoints").iterdir() if path.name[0] == "."]
     assert hidden == []
+
+
+@together
+@pytest.mark.slow
+def test_a_share_that_is_damaged_or_gone_is_named(
+    halves: dict[int, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(halves[2], run)
+    share = min((run / "checkpoints" / "step-8" / SHARES).iterdir())
+    content = share.read_bytes()
+    share.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    told = complaint(["train", "--resume", str(run)], capsys)
+    assert f"{SHARES}/{share.name} changed after it was saved" in told
+    share.unlink()
+    assert share.name in complaint(["train", "--resume", str(run)], capsys)
 
 
 @together
