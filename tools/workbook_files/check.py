@@ -22,6 +22,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 try:
@@ -98,7 +99,8 @@ def words(nodeid: str) -> str:
 
 
 def told(error: BaseException) -> str:
-    lines = (str(error) or "no message").splitlines()
+    said = (str(error) or "no message").replace("Use -v to get more diff", "")
+    lines = [line for line in said.splitlines() if line.strip()]
     cut = lines[:MOST_LINES] + ["..."] * (len(lines) > MOST_LINES)
     kind = "" if isinstance(error, AssertionError) else f"{type(error).__name__}: "
     return kind + "\n    ".join(cut)
@@ -181,7 +183,7 @@ def report(stem: str, results: Results, hint: bool) -> bool:
 
 
 def indented(text: str) -> str:
-    return "\n".join(f"    {line}".rstrip() for line in inspect.cleandoc(text).splitlines())
+    return "\n".join(f"    {line}".rstrip() for line in textwrap.dedent(text).splitlines())
 
 
 def note_progress(kept: dict[str, dict[str, str]]) -> None:
