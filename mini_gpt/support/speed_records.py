@@ -98,7 +98,7 @@ def named_device(name: str, speeds: Sequence[Speed]) -> str:
     raise ValueError(
         f"it was not measured how fast {name!r} trains, and this is no place to "
         f"guess; known are {'; '.join(devices)}. To measure the card of your machine, "
-        "in a checkout: make gpu, then python -m bench speeds"
+        "in a checkout: make gpu"
     )
 
 
