@@ -23,6 +23,7 @@ BENCHMARKS = (
     "finetuning",
     "reinforcement",
     "evaluation",
+    "first_step",
     "speeds",
     "popular_account",
     "speedrun",

@@ -31,6 +31,8 @@ PARTS = {
     "inspection": ("model",),
     "finetuning": ("batches", "loss", "update"),
     "reinforcement": ("loss", "update", "choice"),
+    "speedrun": ("model", "batches", "loss", "update"),
+    "popular_account": ("model", "position", "attention", "feed-forward", "block"),
 }
 NAMES = {
     "tokens": "text to tokens",
