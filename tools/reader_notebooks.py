@@ -73,6 +73,12 @@ def repository() -> tuple[str, str]:
     return found["url"], found["branch"]
 
 
+@functools.cache
+def title(chapter: Chapter) -> str:
+    """A chapter's title; many links ask for it, and it stands in a large file."""
+    return chapter.title()
+
+
 class Converter:
     """Turns one chapter into an edition; remembers what it cites."""
 
@@ -106,7 +112,7 @@ class Converter:
         target = target.removeprefix("/book/")
         if target in known:
             one = known[target]
-            return f"[{label or f'{one.number} {one.title()}'}]({one.name}.ipynb)"
+            return f"[{label or f'{one.number} {title(one)}'}]({one.name}.ipynb)"
         return f"[{label or target}]({self.edition.page(target)})"
 
     def citation(self, name: str, keys: str) -> str:
@@ -188,10 +194,11 @@ class Converter:
         outputs = cell.outputs
         if not self.edition.for_running:
             outputs = [shown_anywhere(output) for output in outputs]
-        kept = nbformat.v4.new_code_cell(source, metadata=metadata, outputs=outputs)
+        # Made without nbformat's function, which would check each output for long.
+        made = {"cell_type": "code", "id": cell.id, "source": source, "metadata": metadata}
+        kept = nbformat.from_dict({**made, "outputs": outputs, "execution_count": None})
         if "nbval-ignore-output" in tags:
             kept.metadata["tags"] = ["nbval-ignore-output"]  # its output is of one machine
-        kept.id = cell.id
         return kept
 
     def with_questions(self, cells: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:

@@ -62,6 +62,11 @@ def line(chapter: Chapter, source: str) -> str:
 class Workbook(Converter):
     """Turns one chapter into a notebook whose exported cells are the reader's."""
 
+    @functools.cached_property
+    def before(self) -> list[str]:
+        """The stems of the chapters that a reader has written before this one."""
+        return [one.stem for one in chapters(self.chapter.root) if one < self.chapter]
+
     def to_solution(self) -> str:
         if self.edition.solutions:
             return ""
@@ -69,10 +74,9 @@ class Workbook(Converter):
         return f"\n[A solution]({self.edition.repository}/blob/notebooks/{name})"
 
     def code(self, cell: nbformat.NotebookNode) -> nbformat.NotebookNode | None:
-        before = [one.stem for one in chapters(self.chapter.root) if one < self.chapter]
         exported = bool(re.match(r"#\s*\|\s*export\b", cell.source))
         setup = "setup" in cell.metadata.get("tags", [])
-        source = SETUP if setup else with_own_package(cell.source, before)
+        source = SETUP if setup else with_own_package(cell.source, self.before)
         if exported and not self.edition.solutions:
             source = stub_cell(source, line(self.chapter, source))
         kept = super().code(cell)
