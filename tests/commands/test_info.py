@@ -12,7 +12,7 @@ import pytest
 from mini_gpt.characters import CharTokenizer
 from mini_gpt.commands.cli import main
 from mini_gpt.config import PRESETS, GPTConfig
-from mini_gpt.diagnostics import count_parameters
+from mini_gpt.diagnostics import count_parameters, training_bytes
 from mini_gpt.gpt2 import to_huggingface
 from mini_gpt.model import GPT
 from mini_gpt.support.model_folder import from_pretrained, save_pretrained
@@ -64,7 +64,9 @@ def test_as_a_module() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", name]) == 0
-    assert f"{name}: {GPTConfig.preset(name).layers} layers" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{name}: {GPTConfig.preset(name).layers} layers" in said
+    assert f"{training_bytes(GPTConfig.preset(name)):,}" in said
 
 
 @pytest.mark.parametrize("kind", ["ours", "run", "huggingface"])
