@@ -166,6 +166,7 @@ class TestB:
             '        return "checks are spoken of only"\n'
         )
 
+    @pytest.mark.slow
     @each_chapter
     def test_most_tests_of_a_chapter_are_kept(self, chapter: Chapter) -> None:
         text = chapter.tests.read_text(encoding="utf-8")

@@ -33,40 +33,35 @@ def readers_tests(source: str, absent: set[str]) -> str:
     tree = ast.parse(source)
     gone = {name for node in tree.body for name in bound(node) if is_absent(node, absent)}
     cut: list[ast.stmt] = [node for node in tree.body if is_absent(node, absent)]
-    while True:  # what uses what is gone goes as well
-        found = [
-            node
-            for node in parts(tree)
-            if node not in cut and (names(node, owner(tree, node)) & gone or is_ours(source, node))
-        ]
-        if not found:
-            break
-        cut += found
-        gone |= {name for node in found for name in bound(node) if owner(tree, node) is None}
-        gone |= {f"{owner(tree, node)}.{name}" for node in found for name in bound(node)}
+    lines = source.splitlines()
+    left = [(node, within, names(node, within)) for node, within in parts(tree)]
+    found = [one for one in left if is_ours(lines, one[0]) or one[2] & gone]
+    while found:  # what uses what is gone goes as well
+        left = [one for one in left if one not in found]
+        cut += [node for node, _, _ in found]
+        gone |= {f"{within}.{name}" for node, within, _ in found for name in bound(node)}
+        gone |= {name for node, within, _ in found if not within for name in bound(node)}
+        found = [one for one in left if one[2] & gone]
     for node in tree.body:
         if is_tests(node) and all(part in cut for part in tests_of(node)):
             cut.append(node)
     return without_words(without_lines(source, cut))
 
 
-def parts(tree: ast.Module) -> Iterator[ast.stmt]:
-    """What can be cut: everything at the top but classes of tests, and the parts of these."""
+def parts(tree: ast.Module) -> Iterator[tuple[ast.stmt, str]]:
+    """What can be cut: everything at the top but classes of tests, and the parts of these.
+
+    Each comes with the name of the class that it stands in, if it does.
+    """
     for node in tree.body:
         if is_tests(node):
-            yield from node.body
+            yield from ((part, node.name) for part in node.body)
         elif not isinstance(node, ast.Import | ast.ImportFrom):
-            yield node
+            yield node, ""
 
 
 def is_tests(node: ast.stmt) -> bool:
     return isinstance(node, ast.ClassDef) and node.name.startswith("Test")
-
-
-def owner(tree: ast.Module, part: ast.stmt) -> str | None:
-    """The class that a part stands in."""
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
-    return next((node.name for node in classes if part in node.body), None)
 
 
 def tests_of(node: ast.ClassDef) -> list[ast.stmt]:
@@ -80,10 +75,9 @@ def is_absent(node: ast.stmt, absent: set[str]) -> bool:
     return any(module.split(".")[0] in absent for module in modules)
 
 
-def is_ours(source: str, node: ast.stmt) -> bool:
+def is_ours(lines: list[str], node: ast.stmt) -> bool:
     """Whether a test, or what tests share, looks into our solution or our repository."""
-    decorators = getattr(node, "decorator_list", [])
-    text = "\n".join(ast.get_source_segment(source, part) or "" for part in [*decorators, node])
+    text = "\n".join(lines[first_line(node) - 1 : node.end_lineno])
     ours = {name for name in names(node) if re.match(r"_[a-z]", name) or name in OUR_NAMES}
     return bool(OURS.search(text) or ours)
 
@@ -101,7 +95,7 @@ def stored(node: ast.AST) -> bool:
     return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
 
 
-def names(node: ast.AST, within: str | None = None) -> set[str]:
+def names(node: ast.AST, within: str = "") -> set[str]:
     """The names that a statement uses, arguments too, since fixtures are asked for by name.
 
     What it takes from its own class is called by the class's name.
@@ -113,10 +107,15 @@ def names(node: ast.AST, within: str | None = None) -> set[str]:
     return found | {one.attr for one in attributes}
 
 
+def first_line(node: ast.stmt) -> int:
+    """That of its first decorator, if it has some."""
+    return min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+
+
 def without_lines(source: str, nodes: list[ast.stmt]) -> str:
     lines: list[str | None] = list(source.splitlines())
     for node in nodes:
-        first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", []))])
+        first = first_line(node)
         lines[first - 1 : node.end_lineno] = [None] * ((node.end_lineno or first) - first + 1)
     text = "\n".join(line for line in lines if line is not None)
     return re.sub(r"\n{4,}", "\n\n\n", text).rstrip() + "\n"
