@@ -441,7 +441,7 @@ while True:
             print("fault", repr(fault), flush=True)
             os._exit(1)
     if kills < 20:
-        time.sleep(chance.uniform(0.0, 0.4))
+        time.sleep(chance.uniform(0.0, 0.3))
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
@@ -460,7 +460,7 @@ print(kills, finished)
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork, to be quick")
 def test_twenty_kills_lose_nothing(tmp_path: Path, learned: str) -> None:
     """SIGKILL at random moments, also while a shard or the manifest is being written."""
-    source = corpus(tmp_path, TEXTS * 50)
+    source = corpus(tmp_path, [f"{n} {TEXTS[n % 24]}" for n in range(700)])
     out = tmp_path / "killed"
     script = KILLED.format(tokenizer=learned, corpus=source.name, out=str(out))
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
