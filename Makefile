@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 ARGS ?=
-TARGETS := demo test quick lint wheel book pdf epub pytest export notebooks gpt2-outputs readers workbook gpu bench speedrun pretrain release constraints clean distclean
+TARGETS := demo test quick lint wheel book book-zh pdf epub translations pytest export notebooks gpt2-outputs readers workbook gpu bench speedrun pretrain release constraints clean distclean
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -18,8 +18,10 @@ quick: ## run the tests that take no more than seconds each: no chapters, no pag
 lint: ## check style, format and types
 wheel: ## run the chapters with the built wheel, outside the checkout
 book: ## render the book into build/book
+book-zh: ## render the book in English and in Chinese, with a switch
 pdf: ## print the book as one PDF into build/editions
 epub: ## bind the book as an EPUB into build/editions
+translations: ## say how far the Chinese edition is
 pytest: ## run the tests proper, slow ones too: units, chapter contract, rendered pages
 export: ## write the package's modules from the chapters
 notebooks: ## execute the chapters in place, store their outputs

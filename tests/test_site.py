@@ -27,6 +27,7 @@ import chapters as toc
 import exported_cells as extension
 import nbformat
 import pytest
+import translation
 import yaml
 from bs4 import BeautifulSoup, Tag
 from chapters import Chapter
@@ -301,6 +302,47 @@ class TestTerms:
         page = (book().site / "book" / "09_attention.html").read_text(encoding="utf-8")
         assert 'title="head_width' not in page
         assert 'title="vocab_size' not in page
+
+
+CHINESE = """\
+msgid ""
+msgstr "Content-Type: text/plain; charset=utf-8\\n"
+
+msgid "A book"
+msgstr "一本书"
+
+msgid "The source is at [{{ repository }}]({{ repository }})."
+msgstr "源代码在 [{{ repository }}]({{ repository }})。"
+"""
+
+
+@pytest.mark.slow
+def test_a_book_in_two_languages(small_source: Path, tmp_path: Path) -> None:
+    """Side by side, each translated page with a switch; the others say that they are not."""
+    source = tmp_path / "source"
+    shutil.copytree(small_source, source)
+    with (source / "book" / "index.md").open("a", encoding="utf-8") as index:
+        index.write("\nThe source is at [{{ repository }}]({{ repository }}).\n")
+    translations = source / "locale" / "zh_CN" / "LC_MESSAGES" / "book"
+    translations.mkdir(parents=True)
+    (translations / "index.po").write_text(CHINESE, encoding="utf-8")
+    assert translation.build(tmp_path / "out", source) == 0
+    site = tmp_path / "out" / "_build" / "html"
+
+    def page(path: str) -> BeautifulSoup:
+        return BeautifulSoup((site / path).read_text(encoding="utf-8"), "html.parser")
+
+    english, chinese = page("book/index.html"), page("zh_CN/book/index.html")
+    assert chinese.html["lang"] == "zh-CN"  # type: ignore[index]
+    assert "一本书" in chinese.h1.get_text()  # type: ignore[union-attr]
+    assert "一本书" not in english.h1.get_text()  # type: ignore[union-attr]
+    assert "源代码在" in chinese.get_text()
+    assert chinese.select('article a[href^="https://github.com/"]')
+    for shown, where in ((english, "book"), (chinese, "zh_CN/book")):
+        (link,) = shown.select(".language-switch a")
+        assert (site / where / str(link["href"])).resolve().is_file()
+    assert not page("book/07_part.html").select(".language-switch, .language-note")
+    assert len(page("zh_CN/book/07_part.html").select(".language-switch, .language-note")) == 2
 
 
 class TestExportedCells:

@@ -26,6 +26,7 @@ folded text.
 from __future__ import annotations
 
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
@@ -109,9 +110,16 @@ def question(entry: dict[str, Any], where: str) -> Question:
     return Question(entry["after"], entry["ask"], kind, value, options, reasons, tolerance)
 
 
-def questions(chapter: Chapter) -> list[Question]:
-    """The questions of a chapter, in the order of its file; none if it has no file."""
-    stored = chapter.notebook.parent / "questions" / f"{chapter.name}.yml"
+def questions(chapter: Chapter, translated: Path | None = None) -> list[Question]:
+    """The questions of a chapter, in the order of its file; none if it has no file.
+
+    Args:
+        translated: a folder whose file is taken in the place of the book's, where it has one.
+    """
+    name = f"{chapter.name}.yml"
+    stored = chapter.notebook.parent / "questions" / name
+    if translated is not None and (translated / name).exists():
+        stored = translated / name
     if not stored.exists():
         return []
     entries = yaml.safe_load(stored.read_text(encoding="utf-8"))

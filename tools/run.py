@@ -91,6 +91,16 @@ def epub(*arguments: str) -> int:
     return book() or call(environment.prepare("test"), "tools/epub_edition.py", *arguments)
 
 
+def book_zh() -> int:
+    """Render the book in English and in Chinese, each page with a switch."""
+    return call(environment.prepare("test"), "tools/translation.py", "build")
+
+
+def translations(*arguments: str) -> int:
+    """How far the translations are; `update PAGE` to begin or go on, `check` for faults."""
+    return call(environment.prepare("test"), "tools/translation.py", *arguments)
+
+
 def pytest(*arguments: str) -> int:
     """The tests proper, slow ones too: units, chapter contract, package, rendered pages."""
     python = environment.prepare("test")
@@ -201,8 +211,9 @@ def call(*command: str | Path) -> int:
 
 
 FUNCTIONS = (
-    *(demo, test, quick, lint, wheel, book, pdf, epub, pytest, export, notebooks, gpt2_outputs),
-    *(readers, workbook, gpu, bench, speedrun, pretrain, release, constraints, clean, distclean),
+    *(demo, test, quick, lint, wheel, book, book_zh, pdf, epub, pytest, export, notebooks),
+    *(gpt2_outputs, translations, readers, workbook, gpu, bench, speedrun, pretrain, release),
+    *(constraints, clean, distclean),
 )
 JOBS: dict[str, Callable[..., int]] = {
     function.__name__.replace("_", "-"): function for function in FUNCTIONS

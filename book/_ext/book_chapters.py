@@ -8,6 +8,7 @@ exports. `{reading-time}` says how the minutes are counted, and gives their sum.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -15,25 +16,41 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from book_languages import speaker, spoken
+
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
 from chapters import CELLS_A_MINUTE, WORDS_A_MINUTE, Chapter, chapters
 
 
-def row(chapter: Chapter) -> str:
-    """A chapter as a row of a Markdown table."""
-    sentence = chapter.sentence().replace("|", r"\|")
+def row(chapter: Chapter, say: Callable[[str], str] = str) -> str:
+    """A chapter as a row of a Markdown table.
+
+    Args:
+        say: gives our words in the language of the book.
+    """
+    sentence = say(chapter.sentence()).replace("|", r"\|")
     link, module = f"{{doc}}`/{chapter.page}`", f"`{chapter.module}`"
-    cells = [str(chapter.number), link, sentence, f"{chapter.minutes()} min", module]
+    cells = [
+        str(chapter.number),
+        link,
+        sentence,
+        say("{minutes} min").format(minutes=chapter.minutes()),
+        module,
+    ]
     return f"| {' | '.join(cells)} |"
 
 
-def tables(root: Path) -> str:
+def tables(root: Path, say: Callable[[str], str] = str) -> str:
     """The chapters of a book as Markdown, part by part."""
     found = []
     for part, members in groupby(chapters(root), key=lambda chapter: chapter.part):
-        head = ["| No. | Chapter | What it builds | Reading | Module |", "|---|---|---|---|---|"]
-        found += [f"**{part}**", "\n".join([*head, *map(row, members)])]
+        head = [
+            say("| No. | Chapter | What it builds | Reading | Module |"),
+            "|---|---|---|---|---|",
+        ]
+        rows = [row(chapter, say) for chapter in members]
+        found += [f"**{say(part)}**", "\n".join([*head, *rows])]
     return "\n\n".join(found)
 
 
@@ -45,7 +62,7 @@ class ChapterTable(SphinxDirective):
         self.env.note_dependency(str(root / "_toc.yml"))
         for chapter in chapters(root):
             self.env.note_dependency(str(chapter.notebook))
-        return self.parse_text_to_nodes(tables(root))
+        return spoken(self.parse_text_to_nodes(tables(root, speaker(self.config))))
 
 
 class ReadingTime(SphinxDirective):
@@ -54,12 +71,12 @@ class ReadingTime(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         found = chapters(Path(self.env.srcdir))
         hours = sum(chapter.minutes() for chapter in found) / 60
-        sentence = (
-            f"The minutes are counted, not felt: {WORDS_A_MINUTE} words of prose, or "
-            f"{CELLS_A_MINUTE} cells of code, in a minute. That makes {hours:.0f} hours for all "
-            f"{len(found)} chapters; the exercises come on top."
-        )
-        return self.parse_text_to_nodes(sentence)
+        sentence = speaker(self.config)(
+            "The minutes are counted, not felt: {words} words of prose, or {cells} cells of code, "
+            "in a minute. That makes {hours:.0f} hours for all {count} chapters; the exercises "
+            "come on top."
+        ).format(words=WORDS_A_MINUTE, cells=CELLS_A_MINUTE, hours=hours, count=len(found))
+        return spoken(self.parse_text_to_nodes(sentence))
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

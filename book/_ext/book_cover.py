@@ -22,6 +22,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 from sphinx.writers.html5 import HTML5Translator
 
+from book_languages import speaker
+
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
 from chapters import chapters
@@ -66,6 +68,30 @@ DESCRIPTION = (
     "token. On the right, one token is sampled and appended to the text, and the loop begins "
     "again. On the left, training compares the probabilities with what really came next in the "
     "data."
+)
+
+
+# The drawing's words, which another language may say otherwise.
+LABELS = (
+    "append it, and go on",
+    "sample a token",
+    "what really came next",
+    "compare",
+    "improve, and go on",
+    "the whole GPT",
+    "GPT-2’s weights",
+    "text, cut into tokens",
+    "embedding",
+    "position",
+    "decoder block, L times",
+    "feed-forward",
+    "causal",
+    "attention",
+    "several heads",
+    "norm, output head",
+    "a probability for every next token",
+    "The model that this book builds, part by part",
+    DESCRIPTION,
 )
 
 
@@ -259,7 +285,10 @@ def visit_cover(translator: HTML5Translator, node: CoverNode) -> None:
         raise ValueError(
             f"the cover has discs for {', '.join(missing)}, not in the book; see _toc.yml and DISCS"
         )
-    translator.body.append(f'<figure class="book-cover">{cover(links)}</figure>')
+    drawn, say = cover(links), speaker(builder.config)
+    for label in LABELS:
+        drawn = drawn.replace(f">{escape(label)}<", f">{escape(say(label))}<")
+    translator.body.append(f'<figure class="book-cover">{drawn}</figure>')
     raise nodes.SkipNode
 
 

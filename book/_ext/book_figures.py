@@ -13,6 +13,8 @@ from html import unescape
 from docutils import nodes
 from sphinx.application import Sphinx
 
+from book_languages import speaker
+
 MAP = "Map of the machine"
 LABEL = re.compile(r"""<div class="drawing".*?aria-label=(["'])(.*?)\1""", re.DOTALL)
 STOP = re.compile(r"[:;]\s|\.(?:\s|$)")
@@ -43,7 +45,7 @@ def number_pictures(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     chapter = app.env.toc_secnumbers.get(docname, {}).get("", ())
     if app.builder.name != "html" or not chapter:
         return
-    number = 0
+    number, figure = 0, speaker(app.config)("Figure")
     for output in doctree.findall(nodes.container):
         if output.get("nb_element") != "cell_code_output":
             continue
@@ -53,7 +55,7 @@ def number_pictures(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 continue
             number += 1
             name = f"figure-{chapter[0]}-{number}"
-            label = nodes.inline("", f"Figure {chapter[0]}.{number}", classes=["number"])
+            label = nodes.inline("", f"{figure} {chapter[0]}.{number}", classes=["number"])
             line = nodes.paragraph("", "", label, classes=["figure-caption"], ids=[name])
             if said := caption(alternative):
                 line += nodes.Text(f" {said}")

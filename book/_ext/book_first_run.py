@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+from book_languages import speaker
 
 WIDTH, HEIGHT = 420, 150
 LEFT, RIGHT, TOP, BOTTOM = 34, 12, 12, 26
@@ -37,7 +40,7 @@ def note(x: float, y: float, words: str, anchor: str = "start") -> str:
     return f'<text class="note" {where}>{escape(words)}</text>'
 
 
-def curve(losses: list[dict[str, float]]) -> str:
+def curve(losses: list[dict[str, float]], say: Callable[[str], str] = str) -> str:
     """The validation loss against the steps, as SVG."""
     steps = [entry["step"] for entry in losses]
     values = [entry["validation_loss"] for entry in losses]
@@ -58,9 +61,9 @@ def curve(losses: list[dict[str, float]]) -> str:
     drawn += [
         f'<polyline class="loss" points="{line}"/>',
         f'<circle class="end" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
-        note(x, y + 20, f"{values[-1]:.2f} nats a character", "end"),
+        note(x, y + 20, say("{loss:.2f} nats a character").format(loss=values[-1]), "end"),
         note(LEFT, HEIGHT - 6, "0"),
-        note(WIDTH - RIGHT, HEIGHT - 6, f"{steps[-1]:,} steps", "end"),
+        note(WIDTH - RIGHT, HEIGHT - 6, say("{steps:,} steps").format(steps=steps[-1]), "end"),
     ]
     first, last = (f"{values[i]:.2f} after {steps[i]:,} steps" for i in (0, -1))
     described = f'role="img" aria-label="Validation loss: {first}, {last}"'
@@ -68,18 +71,23 @@ def curve(losses: list[dict[str, float]]) -> str:
     return f'<svg class="first-run" viewBox="0 0 {WIDTH} {HEIGHT}" {described}>{body}</svg>'
 
 
-def figure(run: dict[str, Any]) -> str:
-    """The whole figure as HTML."""
+def figure(run: dict[str, Any], say: Callable[[str], str] = str) -> str:
+    """The whole figure as HTML.
+
+    Args:
+        say: gives our words in the language of the book.
+    """
     prompt = f"<em>{escape(run['prompt'].strip())}</em>"
-    said = (
-        f"The model of <code>{escape(run['command'])}</code>, {run['parameters']:,} parameters, "
-        "trained on a processor without a graphics card. Below: its loss on plays that it has not "
-        f"read. Both texts go on from {prompt} with the same random numbers."
-    )
-    cards = sample("Before the first step", run, "before") + sample("After the last", run, "after")
+    said = say(
+        "The model of <code>{command}</code>, {parameters:,} parameters, trained on a processor "
+        "without a graphics card. Below: its loss on plays that it has not read. Both texts go on "
+        "from {prompt} with the same random numbers."
+    ).format(command=escape(run["command"]), parameters=run["parameters"], prompt=prompt)
+    cards = sample(say("Before the first step"), run, "before")
+    cards += sample(say("After the last"), run, "after")
     return (
         f'<figure class="first-run"><figcaption>{said}</figcaption>'
-        f'<div class="samples">{cards}</div>{curve(run["losses"])}</figure>'
+        f'<div class="samples">{cards}</div>{curve(run["losses"], say)}</figure>'
     )
 
 
@@ -90,7 +98,7 @@ class FirstRun(SphinxDirective):
         stored = Path(self.env.srcdir, "book", "_static", "first_run.json")
         self.env.note_dependency(str(stored))
         run = json.loads(stored.read_text(encoding="utf-8"))
-        return [nodes.raw("", figure(run), format="html")]
+        return [nodes.raw("", figure(run, speaker(self.config)), format="html")]
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

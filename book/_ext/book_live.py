@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import yaml
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from book_languages import is_called, speaker
 
 logger = logging.getLogger(__name__)
 
@@ -30,14 +33,19 @@ def parts(app: Sphinx) -> dict[str, list[dict[str, str]]]:
     return yaml.safe_load(listed.read_text(encoding="utf-8")) if listed.exists() else {}
 
 
-def box(part: dict[str, str], number: int) -> str:
-    """A live part as HTML, before its script has run."""
+def box(part: dict[str, str], number: int, say: Callable[[str], str] = str) -> str:
+    """A live part as HTML, before its script has run.
+
+    Args:
+        say: gives our words in the language of the book.
+    """
     name = f"live-{part['widget']}-{number}"
     return (
         f'<section class="live" data-widget="{escape(part["widget"])}" aria-labelledby="{name}">'
-        f'<p class="live-title" id="{name}">{escape(part["title"])}</p>'
-        f'<p class="live-asks">{escape(part["asks"])}</p>'
-        f'<div class="live-body"><p class="live-still">{escape(part["still"])}</p></div></section>'
+        f'<p class="live-title" id="{name}">{escape(say(part["title"]))}</p>'
+        f'<p class="live-asks">{escape(say(part["asks"]))}</p>'
+        f'<div class="live-body"><p class="live-still">{escape(say(part["still"]))}</p></div>'
+        "</section>"
     )
 
 
@@ -49,7 +57,7 @@ def place_parts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         named = [
             section
             for section in doctree.findall(nodes.section)
-            if section[0].astext().replace("’", "'") == part["after"]
+            if is_called(section, part["after"])
         ]
         if len(named) != 1:
             logger.warning(
@@ -59,7 +67,8 @@ def place_parts(app: Sphinx, doctree: nodes.document, docname: str) -> None:
         [section] = named
         inner = [place for place, node in enumerate(section) if isinstance(node, nodes.section)]
         section.insert(
-            min(inner, default=len(section)), nodes.raw("", box(part, number), format="html")
+            min(inner, default=len(section)),
+            nodes.raw("", box(part, number, speaker(app.config)), format="html"),
         )
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util import logging
+
+from book_languages import is_called, speaker, translation_folder
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -24,11 +27,11 @@ from questions import Question, inline, questions
 logger = logging.getLogger(__name__)
 
 
-def fields(one: Question, name: str) -> str:
+def fields(one: Question, name: str, say: Callable[[str], str] = str) -> str:
     """What a reader fills in."""
     if one.kind == "number":
         return (
-            f'<label>Your number <input type="text" inputmode="decimal" name="{name}" '
+            f'<label>{say("Your number")} <input type="text" inputmode="decimal" name="{name}" '
             'autocomplete="off"></label>'
         )
     if one.kind == "order":
@@ -46,8 +49,12 @@ def fields(one: Question, name: str) -> str:
     )
 
 
-def form(one: Question, name: str) -> str:
-    """A question as HTML; its data for the script are in one attribute."""
+def form(one: Question, name: str, say: Callable[[str], str] = str) -> str:
+    """A question as HTML; its data for the script are in one attribute.
+
+    Args:
+        say: gives our words in the language of the book.
+    """
     answer = {"kind": one.kind, "answer": one.answer, "tolerance": one.tolerance}
     reasons = "".join(f"<li>{inline(reason)}</li>" for reason in one.reasons)
     right = (
@@ -59,10 +66,11 @@ def form(one: Question, name: str) -> str:
     )
     return (
         f'<form class="question" id="{name}" data-question="{escape(json.dumps(answer))}">'
-        f'<fieldset><legend><span class="question-word">Predict.</span> {inline(one.ask)}</legend>'
-        f'<div class="question-fields">{fields(one, name)}</div></fieldset>'
+        f'<fieldset><legend><span class="question-word">{say("Predict.")}</span> '
+        f"{inline(one.ask)}</legend>"
+        f'<div class="question-fields">{fields(one, name, say)}</div></fieldset>'
         '<div class="question-said" role="status"></div>'
-        f'<details class="question-answer"><summary>Answer</summary><p>{right}</p>'
+        f'<details class="question-answer"><summary>{say("Answer")}</summary><p>{right}</p>'
         f"<ul>{reasons}</ul></details></form>"
     )
 
@@ -79,11 +87,12 @@ def place_questions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
     for chapter in chapters(Path(app.srcdir)):
         if chapter.page != docname:
             continue
-        for number, one in enumerate(questions(chapter), 1):
+        translated = translation_folder(app.config) / "questions"
+        for number, one in enumerate(questions(chapter, translated), 1):
             named = [
                 section
                 for section in doctree.findall(nodes.section)
-                if plain(section[0].astext()) == plain(one.after)
+                if is_called(section, plain(one.after))
             ]
             if len(named) != 1:
                 logger.warning(
@@ -96,7 +105,9 @@ def place_questions(app: Sphinx, doctree: nodes.document, docname: str) -> None:
                 continue
             [section] = named
             inner = [place for place, node in enumerate(section) if isinstance(node, nodes.section)]
-            made = nodes.raw("", form(one, f"question-{number}"), format="html")
+            made = nodes.raw(
+                "", form(one, f"question-{number}", speaker(app.config)), format="html"
+            )
             section.insert(min(inner, default=len(section)), made)
 
 

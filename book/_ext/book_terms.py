@@ -7,7 +7,7 @@ entry in the glossary and a symbol's row in the notation are the only places whe
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from docutils import nodes
@@ -34,6 +34,11 @@ CLOSED = (  # nothing is linked inside these
 )
 
 
+# A term in another language is followed by the English one, in brackets of that language.
+BOTH = re.compile(r"(?P<own>[^（）]+)（(?P<english>[^（）]+)）")
+IDEOGRAPH = re.compile(r"[\u4e00-\u9fff]")
+
+
 class Meaning(NamedTuple):
     """What a term or a symbol means, and where that is written."""
 
@@ -49,8 +54,25 @@ def terms(env: BuildEnvironment) -> dict[str, Meaning]:
         definition = next(iter(item.findall(nodes.definition)))
         meaning = " ".join(spoken(definition).split())
         for term in item.findall(nodes.term):
-            found[term.astext().lower()] = Meaning(GLOSSARY, term["ids"][0], meaning)
+            written = term.astext().lower()
+            both = BOTH.fullmatch(written)
+            for name in both.groups() if both else [written]:
+                found[name] = Meaning(GLOSSARY, term["ids"][0], meaning)
     return found
+
+
+def pattern(names: Iterable[str]) -> re.Pattern[str]:
+    """Finds the names in a text, the longest first: "attention score" before "attention".
+
+    Chinese is written without spaces, so that a name of one character would be found within
+    other words; such names are left out.
+    """
+    longest = sorted(names, key=len, reverse=True)
+    spaced = [re.escape(name) for name in longest if not IDEOGRAPH.search(name)]
+    dense = [re.escape(name) for name in longest if IDEOGRAPH.search(name) and len(name) > 1]
+    found = [rf"\b(?P<spaced>{'|'.join(spaced)})(?:s|es)?\b"] if spaced else []
+    found += [f"(?P<dense>{'|'.join(dense)})"] if dense else []
+    return re.compile("|".join(found), re.IGNORECASE)
 
 
 def spoken(node: nodes.Element) -> str:
@@ -97,9 +119,7 @@ class Linker:
     def __init__(self, app: Sphinx, docname: str) -> None:
         self.app, self.docname = app, docname
         self.terms, self.symbols = terms(app.env), symbols(app.env)
-        # Longest first: "attention score" before "attention".
-        names = sorted(self.terms, key=len, reverse=True)
-        self.pattern = re.compile(rf"\b({'|'.join(map(re.escape, names))})(s|es)?\b", re.IGNORECASE)
+        self.pattern = pattern(self.terms)
 
     def link(self, meaning: Meaning, *children: nodes.Node) -> nodes.reference:
         address = self.app.builder.get_relative_uri(self.docname, meaning.page)
@@ -143,11 +163,12 @@ class Linker:
         parts: list[nodes.Node] = []
         written, done = leaf.astext(), 0
         for match in self.pattern.finditer(written):
-            name = match[1].lower()
-            if name not in seen:
-                seen.add(name)
+            name = next(group for group in match.groups() if group).lower()
+            meaning = self.terms[name]
+            if meaning.anchor not in seen:  # "token" and its name in another language are one
+                seen.add(meaning.anchor)
                 parts.append(nodes.Text(written[done : match.start()]))
-                parts.append(self.link(self.terms[name], nodes.Text(match[0])))
+                parts.append(self.link(meaning, nodes.Text(match[0])))
                 done = match.end()
         if parts:
             parts.append(nodes.Text(written[done:]))
