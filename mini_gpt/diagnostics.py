@@ -44,8 +44,10 @@ from .config import GPTConfig
 from .loss import next_token_loss
 from .model import GPT
 from .support.probes import changed_at, gradients_of, shaken_twin, wrong_slopes
+from .support.training_memory import training_bytes_by_part
 
 _all_ = ["check_attention", "check_equivariance", "positions_that_differ"]
+_all_ += ["training_bytes_by_part"]
 
 
 # %% ../book/13_diagnostics.ipynb #0bf4d824
@@ -99,28 +101,8 @@ def flops_per_token(config: GPTConfig, time: int | None = None) -> int:
 
 
 # %% ../book/13_diagnostics.ipynb #deca4f66
-def training_bytes_by_part(
-    config: GPTConfig, processes: int = 1, optimizer: str = "adamw"
-) -> dict[str, int]:
-    """What one process holds for training in float32, in bytes, before activations.
-
-    Args:
-        processes: How many share each weight, its gradient and its averages, row by row
-            (chapter 17). The share is rounded up to whole rows: the largest one counts.
-        optimizer: "adamw", or "muon" with one average for a matrix of the blocks.
-    """
-    with torch.device("meta"):
-        named = dict(GPT(config).named_parameters())
-    rows = {name: -(-len(weight) // processes) for name, weight in named.items()}
-    held = {name: 4 * rows[name] * weight[0].numel() for name, weight in named.items()}
-    once = [n for n, w in named.items() if w.ndim == 2 and n.startswith("decoder.")]
-    total, saved = sum(held.values()), sum(held[name] for name in once)
-    averages = 2 * total - (saved if optimizer == "muon" else 0)
-    return {"parameters": total, "gradients": total, "averages": averages}
-
-
 def training_bytes(config: GPTConfig, processes: int = 1) -> int:
-    """The sum of `training_bytes_by_part`, with AdamW."""
+    """Memory for training in float32 with AdamW, in bytes, before any activations."""
     return sum(training_bytes_by_part(config, processes).values())
 
 

@@ -54,7 +54,7 @@ from .support.distributed import (
 from .support.documents import document_border, within_documents
 from .support.metrics import Meter, progress_bar
 from .support.nonfinite import diverged, find_nonfinite, finite, step_if_finite
-from .support.sharding import of_whole_matrices, parallel_model, whole_tensor
+from .support.sharding import all_of, of_whole_matrices, parallel_model
 from .support.token_shards import TokenRow
 from .support.validation import check_range
 
@@ -87,11 +87,8 @@ class TrainConfig(OptimizerConfig):
         compile: Whether to use torch.compile; None means on CUDA only.
         cuda_graphs: Whether compiled steps on a CUDA card are recorded and replayed,
             for small models; not with several processes or micro-batches.
-        shard: Whether each of several processes holds its share of weights, gradients
-            and averages only, so that together they train a model too large for one
-            (chapter 17).
-        checkpoint_activations: Whether blocks keep their inputs only for the backward
-            pass and compute the rest again: less memory, a third more work.
+        shard: Whether processes hold a share of the model, not a copy (chapter 17).
+        checkpoint_activations: Whether blocks recompute what the backward pass needs.
 
     Raises:
         TypeError: if a field is of another kind.
@@ -166,8 +163,7 @@ class _Updating(_Prepared):
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
         longest = self.config.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), longest)
-        norm = whole_tensor(norm)
+        norm = all_of(nn.utils.clip_grad_norm_(self.model.parameters(), longest))
         healthy = loss.isfinite() & norm.isfinite()  # still on the device
         rate = learning_rate_at(self.steps_done, self.config)
         set_learning_rate(self.optimizers, rate)
@@ -240,8 +236,7 @@ def model_flops_utilization(
     config: GPTConfig, tokens_per_second: float, device: torch.device, precision: str
 ) -> float | None:
     """The share of the devices' peak that training makes use of; None if unknown."""
-    peak = device_peak(device, precision)
-    if peak is None:
+    if (peak := device_peak(device, precision)) is None:
         return None
     return tokens_per_second * flops_per_token(config) / (peak * world_size())
 
@@ -303,10 +298,7 @@ class Trainer(_Measuring):
     """A `Stepper` that also measures: `steps` takes all, and measures now and then.
 
     Args:
-        training_tokens: Token ids to learn from.
-        validation_tokens: Token ids to measure on.
-        config: How to train; the defaults of `TrainConfig` if None.
-        end_of_text: The token that ends a document, for `separate_documents`.
+        validation_tokens: Token ids to measure on; all others are those of a `Stepper`.
 
     Attributes:
         seconds: Time spent in steps.

@@ -103,7 +103,7 @@ def shard(model: GPT, device: torch.device, precision: str) -> None:
     model.register_forward_hook(give_up)
 
 
-def whole_tensor(value: Tensor) -> Tensor:
+def all_of(value: Tensor) -> Tensor:
     """A tensor of which each process has a share, all of it; all of them must ask."""
     if not is_sharded(value):
         return value
@@ -123,7 +123,7 @@ def whole_model(model: GPT) -> GPT:
         alone = GPT(model.config)
     weights = {}
     for name, weight in model.state_dict().items():
-        everything = whole_tensor(weight)
+        everything = all_of(weight)
         if rank() == 0:
             weights[name] = everything.cpu()
     if rank() == 0:
@@ -166,7 +166,7 @@ def of_whole_matrices(
             from torch.distributed.tensor import distribute_tensor
 
             mesh, places = matrices.device_mesh, matrices.placements
-            result = fast(whole_tensor(matrices))
+            result = fast(all_of(matrices))
             return distribute_tensor(result, mesh, places, src_data_rank=None)
 
         return of_whole

@@ -40,7 +40,7 @@ def test_alone_nothing_is_sharded(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 3)
     assert not sharding.is_sharded(model)
     assert sharding.mesh_of(model) is None
-    assert sharding.whole_tensor(model.weight) is model.weight
+    assert sharding.all_of(model.weight) is model.weight
     state = {"a": [torch.ones(2)], 3: 0.5}
     assert sharding.shares_of(state, None) is state
     doubled = sharding.of_whole_matrices(lambda function: lambda value: 2 * function(value))
