@@ -230,6 +230,7 @@ def write_torch_programs(model: GPT, tokenizer: Tokenizer, folder: Path) -> None
     def write(partial: Path) -> dict[str, Program]:
         read: dict[str, Program] = {}
         for name, program in trace_programs(model).items():
+            program.example_inputs = None  # all that would be pickled
             torch.export.save(program, partial / f"{name}.pt2")
             read[name] = torch.export.load(partial / f"{name}.pt2").module()
         return read

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,15 @@ def test_the_folder_is_written_whole_or_not(
         *("prefill.pt2", "step.pt2", "export.json"),
         *("tokenizer.json", "tokenizer_config.json"),
     }
+    for name in ("prefill.pt2", "step.pt2"):
+        with zipfile.ZipFile(folder / name) as archive:
+            parts = [archive.read(part) for part in archive.namelist()]
+        assert len(parts) > 20
+        # A pickle begins with its protocol; torch puts its own into archives inside.
+        assert not any(part.startswith((b"\x80", b"PK")) for part in parts if len(part) > 8)
+    prefill = torch.export.load(folder / "prefill.pt2").module()
+    with pytest.raises(RuntimeError, match="to be <= 8, but got 9"):
+        prefill(torch.zeros(1, 9, dtype=torch.long))
     said = json.loads((folder / "export.json").read_text())
     assert said["context_length"] == 8
     assert (said["layers"], said["kv_heads"], said["head_width"]) == (2, 3, 4)
