@@ -56,7 +56,7 @@ def shards(rows: Sequence[Sequence[int]], start: int, context_length: int) -> Pi
         for number, (size, end) in enumerate(zip(sizes, ends, strict=True))
     )
     sheet = Drawing(
-        f"{len(rows)} shards of {', '.join(map(str, sizes))} tokens as one row: "
+        f"Shards of {', '.join(map(str, sizes))} tokens as one row: "
         f"{places}. "
         f"A window takes places {start} to {stop - 1}, across a border of two shards."
     )
