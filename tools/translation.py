@@ -239,9 +239,8 @@ def build(output: Path, root: Path = ROOT) -> int:
     """Render the book in both languages, the Chinese below the English, each page with a switch."""
     environment = {**os.environ, "BOOK_LANGUAGES": f"en {LANGUAGE}", "PYTHONIOENCODING": "utf-8"}
     strict = ["--all", "-W", "-n", "--keep-going"]
-    if status := subprocess.call(
-        [*COMMAND, "--path-output", str(output), *strict], cwd=root, env=environment
-    ):
+    first = [*COMMAND, "--path-output", str(output), *strict]
+    if status := subprocess.call(first, cwd=root, env=environment):
         return status
     with tempfile.TemporaryDirectory() as place:
         locale = Path(place, "locale")

@@ -6,6 +6,7 @@ entry in the glossary and a symbol's row in the notation are the only places whe
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
@@ -101,6 +102,15 @@ def symbols(env: BuildEnvironment) -> dict[str, Meaning]:
     return found
 
 
+@functools.lru_cache(maxsize=1)  # both pages would be read anew for each chapter
+def meanings(
+    env: BuildEnvironment,
+) -> tuple[dict[str, Meaning], dict[str, Meaning], re.Pattern[str]]:
+    """Terms, symbols, and what finds the terms; for one build."""
+    named = terms(env)
+    return named, symbols(env), pattern(named)
+
+
 def open_paragraphs(section: nodes.Element) -> Iterator[nodes.Element]:
     """The paragraphs of a section of the second level, subsections too, outside of outputs."""
     for paragraph in section.findall(nodes.paragraph):
@@ -118,8 +128,7 @@ class Linker:
 
     def __init__(self, app: Sphinx, docname: str) -> None:
         self.app, self.docname = app, docname
-        self.terms, self.symbols = terms(app.env), symbols(app.env)
-        self.pattern = pattern(self.terms)
+        self.terms, self.symbols, self.pattern = meanings(app.env)
 
     def link(self, meaning: Meaning, *children: nodes.Node) -> nodes.reference:
         address = self.app.builder.get_relative_uri(self.docname, meaning.page)
