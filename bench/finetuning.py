@@ -8,7 +8,8 @@
 ranks: the shipped model learns to repeat, reverse, count and speak as somebody, by all of its
 weights and by LoRA of several ranks; exact match on unseen commands, and bits per byte of unseen
 Shakespeare afterwards. replay: the same with some of the old text among the commands. classes:
-who speaks, and is the line in its order; six ways of telling, two of them from random weights.
+who speaks, is the line in its order, is it Shakespeare or the Bible; six ways of telling, two of
+them from random weights.
 obey: one longer run on all kinds of commands.
 
 Everything is drawn from seeds, on one thread: the same machine gives the same numbers again.
@@ -37,6 +38,7 @@ from mini_gpt.support import finetuning_runs as runs
 from mini_gpt.support.corpus import load_corpus
 from mini_gpt.support.instructions import KINDS, chat_model, exact_match
 from mini_gpt.support.model_folder import from_pretrained
+from mini_gpt.support.other_texts import king_james
 from mini_gpt.tokenizer import BPETokenizer
 
 SEEDS = (0, 1, 2)
@@ -79,7 +81,10 @@ def taught(
         weight_decay=0.0,
     )
     begun = time.process_time()
-    losses = finetune(model, answer_batches(tokenizer, training, how["batch_size"], seed), config)
+    batches = answer_batches(tokenizer, training, how["batch_size"], seed)
+    if (old := how.get("old")) is not None:
+        batches = runs.mixed(batches, old, seed)
+    losses = finetune(model, batches, config)
     return model, {
         "rank": how["rank"],
         "seed": seed,
@@ -131,7 +136,8 @@ def classes(seed: int, quick: bool) -> list[dict[str, Any]]:
     """Each task by each way of telling the classes apart."""
     base, _, tokenizer, _, unseen = started()
     found = []
-    for task, made in runs.tasks(unseen).items():
+    made_of = {**runs.tasks(unseen), "verse or Bible": runs.verse_or_bible(unseen, king_james())}
+    for task, made in made_of.items():
         training, test = runs.split_task(made, seed)
         if quick:
             training, test = training[:8], test[:8]

@@ -30,12 +30,12 @@ def hub_answers() -> bool:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what needs a GPU or the hub where there is none, and say so; group what shares.
 
-    Where tests run side by side, a file's stay together, and so do all that look at the
-    rendered book: it is built once.
+    Where tests run side by side, those of a file stay together. The file that looks at every
+    page is the longest by far, and is cut by the mode of the page.
     """
     for item in items:
-        rendered = item.path.parent.name == "browser" or item.path.name == "test_site.py"
-        item.add_marker(pytest.mark.xdist_group("book" if rendered else str(item.path)))
+        dark = "dark" in item.name.rpartition("[")[2] and item.path.name == "test_pages.py"
+        item.add_marker(pytest.mark.xdist_group(f"{item.path}{' in the dark' * dark}"))
     if not torch.cuda.is_available():
         mark(items, "gpu", pytest.mark.skip(reason="no CUDA device on this machine"))
     if any("network" in item.keywords for item in items) and not hub_answers():

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from chapters import ROOT, Chapter
+from filelock import FileLock
 
 COMMAND = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", "."]
 STRICT = ["--all", "-W", "-n", "--keep-going"]  # all pages anew; a warning is an error
@@ -51,8 +52,24 @@ def build(source: Path, output: Path, environment: Mapping[str, str]) -> Built:
 
 @functools.cache
 def book() -> Built:
-    """This book, built once for each test run into build/book, as `make book` does."""
-    return build(ROOT, ROOT / "build" / "book", os.environ)
+    """This book, built once for each test run into build/book, as `make book` does.
+
+    Where tests run side by side, the first process that wants it builds it, and the others wait.
+    """
+    output = ROOT / "build" / "book"
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    if run is None:
+        return build(ROOT, output, os.environ)
+    output.mkdir(parents=True, exist_ok=True)
+    of_run = output / "log-of-the-test-run.txt"
+    with FileLock(output.parent / "book.lock"):
+        if of_run.exists():
+            first, _, log = of_run.read_text(encoding="utf-8").partition("\n")
+            if first == run:
+                return Built(output / "_build" / "html", log)
+        built = build(ROOT, output, os.environ)
+        of_run.write_text(f"{run}\n{built.log}", encoding="utf-8")
+    return built
 
 
 def code_cells(chapter: Chapter) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ GROUPS: dict[str, tuple[list[str], list[str]]] = {
 }
 
 # pytest's tests in as many processes as there are cores, at most four: each of them imports torch.
-# What belongs together stays in one process, in order: a file, the rendered book, a notebook.
+# What belongs together stays in one process, in order: a file of tests, a notebook.
 SIDE_BY_SIDE = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadgroup"]
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from mini_gpt.data import BatchLoader
 from mini_gpt.finetuning import (
@@ -28,6 +27,7 @@ from mini_gpt.finetuning import (
 )
 from mini_gpt.model import GPT
 from mini_gpt.optimizer import OptimizerConfig
+from mini_gpt.support.bag_of_words import Labeled, bag_of_words
 from mini_gpt.support.instructions import (
     Exchange,
     common_words,
@@ -42,11 +42,10 @@ SWEPT = (None, 0, 1, 8, 32)  # ranks: before the training, all weights, and LoRA
 RATES = {"full": 1e-3, "lora": 3e-3}
 STEPS, BATCH_SIZE, CLASS_STEPS = 200, 16, 60
 WAYS = ("head", "lora", "full", "head, twin", "full, twin")
-Labeled = tuple[str, int]  # a text and the number of its class
 
 
 def stored() -> dict[str, Any]:
-    """What the longer runs found, by part: "ranks", "classes", "obey"."""
+    """What the longer runs found: "ranks", "replay", "classes", "obey"."""
     return stored_result("finetuning")
 
 
@@ -114,6 +113,12 @@ def rank_table(record: dict[str, Any]) -> str:
         exact = _span(100 * mean_exact(records, [rank])[:, 0], "{:.0f}%")
         lost = _span(by_rank(records, "bits_per_byte", [rank])[:, 0], "{:.2f}")
         rows.append(f"| {name} | {exact} | {lost} |")
+    for rank, name in ((8, "LoRA, rank 8"), (0, "all weights")):
+        some = [one for one in record["replay"] if one["rank"] == rank]
+        right = [sum(one["exact"].values()) / len(TAUGHT) for one in some]
+        exact = _span(100 * torch.tensor(right), "{:.0f}%")
+        lost = _span(torch.tensor([one["bits_per_byte"] for one in some]), "{:.2f}")
+        rows.append(f"| {name}, old text among the new | {exact} | {lost} |")
     return "\n".join(rows)
 
 
@@ -128,13 +133,13 @@ def class_table(record: dict[str, Any]) -> str:
         "full, twin": "twin, all weights",
     }
     found = accuracies(record["classes"], list(names))
-    seeds = len(found["in order"])
-    rows = [f"| seeds: {seeds} | who speaks | in order |", "|---|---|---|"]
+    tasks = list(found)
+    rows = [
+        f"| seeds: {len(found[tasks[0]])} | {' | '.join(tasks)} |",
+        "|---" * (1 + len(tasks)) + "|",
+    ]
     for place, name in enumerate(names.values()):
-        cells = [
-            _span(100 * found[task][:, place], "{:.0f}%")
-            for task in ("who speaks", "in order")
-        ]
+        cells = [_span(100 * found[task][:, place], "{:.0f}%") for task in tasks]
         rows.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(rows)
 
@@ -196,62 +201,22 @@ def tasks(unseen: str) -> dict[str, list[Labeled]]:
     return {"who speaks": speakers, "in order": ordered}
 
 
+def verse_or_bible(unseen: str, bible: str) -> list[Labeled]:
+    """Texts with two classes: Shakespeare that no model has seen, and King James."""
+    draw = random.Random(1)
+    plays = stretches(re.sub(r"(?m)^[A-Z ]+\.$", "", unseen))
+    verses = stretches(bible)
+    return [(x, 0) for x in draw.sample(plays, 350)] + [
+        (x, 1) for x in draw.sample(verses, 350)
+    ]
+
+
 def split_task(
     made: Sequence[Labeled], seed: int, training: int = 256, test: int = 160
 ) -> tuple[list[Labeled], list[Labeled]]:
     """So many texts to learn from and others to test on, drawn from a seed."""
     mixed = random.Random(seed).sample(made, len(made))
     return mixed[:training], mixed[training : training + test]
-
-
-def word_counts(
-    texts: Sequence[str], words: Sequence[str]
-) -> Float[Tensor, "texts words"]:
-    """How often each of some words stands in each text."""
-    places = {word: place for place, word in enumerate(words)}
-    counts = torch.zeros(len(texts), len(words))
-    for row, text in enumerate(texts):
-        for word in text.split():
-            if word in places:
-                counts[row, places[word]] += 1
-    return counts
-
-
-def logistic_regression(
-    features: Float[Tensor, "texts features"],
-    labels: Int[Tensor, " texts"],
-    decay: float = 0.01,
-) -> tuple[Float[Tensor, " features"], Float[Tensor, ""]]:
-    """The weights and the bias for two classes, to the end, by L-BFGS.
-
-    Lowers the mean cross-entropy plus `decay` times the squared length of the weights.
-    """
-    weight = torch.zeros(features.shape[1], requires_grad=True)
-    bias = torch.zeros((), requires_grad=True)
-    optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=200, line_search_fn="strong_wolfe"
-    )
-
-    def lowered() -> Tensor:
-        optimizer.zero_grad()
-        scores = features @ weight + bias
-        loss = F.binary_cross_entropy_with_logits(scores, labels.float())
-        loss = loss + decay * weight.square().sum()
-        loss.backward()
-        return loss
-
-    optimizer.step(lowered)
-    return weight.detach(), bias.detach()
-
-
-def bag_of_words(training: Sequence[Labeled], test: Sequence[Labeled]) -> float:
-    """How many of the test's texts logistic regression on word counts gets right."""
-    words = sorted({word for text, _ in training for word in text.split()})
-    texts, labels = zip(*training, strict=True)
-    fitted = logistic_regression(word_counts(texts, words), torch.tensor(labels))
-    texts, labels = zip(*test, strict=True)
-    scores = word_counts(texts, words) @ fitted[0] + fitted[1]
-    return float(((scores > 0).long() == torch.tensor(labels)).float().mean())
 
 
 def classify(

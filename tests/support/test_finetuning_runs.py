@@ -37,6 +37,14 @@ class TestTasks:
         whole = {" ".join(sorted(x.split())) for x in runs.stretches(text)}
         assert all(" ".join(sorted(words.split())) in whole for words, _ in made)
 
+    def test_verse_and_bible_are_as_many(self) -> None:
+        verse = "\n".join(f"HAMLET.\nTo be {n} or not to be that is the thing" for n in range(800))
+        bible = "\n".join("and it came to pass in those days that he went up" for _ in range(400))
+        made = runs.verse_or_bible(verse, bible)
+        assert [mark for _, mark in made] == [0] * 350 + [1] * 350
+        assert not any("hamlet" in words for words, _ in made)
+        assert all("pass" in words or "days" in words for words, mark in made if mark)
+
     def test_no_text_is_in_both_parts(self) -> None:
         made = [(f" text {n}", n % 2) for n in range(50)]
         training, test = runs.split_task(made, 3, training=30, test=15)
@@ -67,35 +75,6 @@ def test_old_text_comes_after_every_second_batch() -> None:
     assert torch.equal(targets, inputs + 1)  # all of the old text is to be predicted
 
 
-class TestLogisticRegression:
-    def test_the_gradient_is_zero_at_the_end(self) -> None:
-        torch.manual_seed(0)
-        x, y = torch.randn(40, 3), (torch.rand(40) < 0.4).long()
-        weight, bias = runs.logistic_regression(x, y, decay=0.01)
-        error = (x @ weight + bias).sigmoid() - y
-        torch.testing.assert_close(x.T @ error / 40, -0.02 * weight, atol=1e-4, rtol=0)
-        torch.testing.assert_close(error.mean(), torch.tensor(0.0), atol=1e-4, rtol=0)
-
-    def test_agrees_with_scikit_learn(self) -> None:
-        linear = pytest.importorskip("sklearn.linear_model")
-        torch.manual_seed(0)
-        x, y = torch.randn(40, 3), (torch.rand(40) < 0.4).long()
-        weight, bias = runs.logistic_regression(x, y, decay=0.01)
-        theirs = linear.LogisticRegression(C=1 / (2 * 40 * 0.01)).fit(x.numpy(), y.numpy())
-        torch.testing.assert_close(weight, torch.tensor(theirs.coef_[0]).float(), atol=1e-3, rtol=0)
-        assert bias.item() == pytest.approx(theirs.intercept_[0], abs=1e-3)
-
-    def test_words_that_decide_are_found_and_new_words_are_left_out(self) -> None:
-        training = [(" good lord", 0), (" foul dog", 1), (" good king", 0), (" foul ass", 1)]
-        assert runs.bag_of_words(training, [(" good moon", 0), (" foul moon", 1)]) == 1.0
-        counts = runs.word_counts([" a b a", " c"], ["a", "b"])
-        assert counts.tolist() == [[2, 1], [0, 0]]
-
-    def test_order_is_nothing_to_it(self) -> None:
-        counts = runs.word_counts([" a b c", " c a b"], ["a", "b", "c"])
-        assert torch.equal(counts[0], counts[1])
-
-
 @pytest.mark.slow
 def test_the_ways_are_compared_and_the_base_stays() -> None:
     tokenizer = BPETokenizer([bytes([byte]) for byte in range(256)], special_tokens=())
@@ -119,6 +98,17 @@ class TestStored:
         assert (exact[:, 3] - exact[:, 2]).abs().max() < 0.1  # all weights and rank 32
         assert (lost.diff(dim=1) > 0).all()
 
+    def test_old_text_among_the_new_keeps_what_was_known(self) -> None:
+        record = runs.stored()
+        for rank in (0, 8):
+            apart, among = (
+                {one["seed"]: one for one in record[part] if one["rank"] == rank}
+                for part in ("ranks", "replay")
+            )
+            assert set(among) == set(apart) == {0, 1, 2}
+            for seed, one in among.items():
+                assert one["bits_per_byte"] < apart[seed]["bits_per_byte"] - 0.2
+
     def test_what_is_said_of_the_classes(self) -> None:
         ways = ["bag of words", "head", "lora", "full", "head, twin", "full, twin"]
         found = runs.accuracies(runs.stored()["classes"], ways)
@@ -128,6 +118,10 @@ class TestStored:
         assert (speaks[:, 4:].mean(0) < speaks[:, 1:4].mean(0).min()).all()
         assert abs(order[:, 0].mean() - 0.5) < 0.08
         assert (order[:, 1:4].mean(0) > order[:, [0, 4, 5]].mean(0).max()).all()
+        bible = found["verse or Bible"]
+        assert (bible[:, 0] >= bible[:, 1:].max(1).values - 0.005).all()  # the bag of words
+        assert (bible[:, 1] > bible[:, 4] + 0.05).all()  # a head, and the twin's head
+        assert bible[:, 5].mean() >= bible[:, 1:4].mean(0).max() - 0.02  # all of the twin
 
     def test_a_seed_that_is_not_whole_is_left_out(self) -> None:
         rows = [
