@@ -583,3 +583,13 @@ def test_what_chapters_show_is_stored_in_the_package_alone(tmp_path: Path) -> No
         assert not (harness.RESULTS / f"{name}.json").exists()
         assert harness.json_path(name, tmp_path) == tmp_path / f"{name}.json"
     assert harness.json_path("health", harness.RESULTS) == harness.RESULTS / "health.json"
+
+
+@pytest.mark.slow
+def test_starts_are_timed_up_to_the_first_step(tmp_path: Path) -> None:
+    assert command.main(["first_step", "--quick", "--out", str(tmp_path)]) == 0
+    (seconds,) = json.loads((tmp_path / "first_step.json").read_text())["seconds"].values()
+    assert len(seconds) == 4
+    assert all(len(found) == 1 and found[0] > 0 for found in seconds.values())
+    table = (tmp_path / "first_step.md").read_text()
+    assert all(f"| {kind}" in table for kind in seconds)
