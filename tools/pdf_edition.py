@@ -5,7 +5,7 @@
 
 It is printed twice: the first time to learn on which pages the chapters begin, the second time with
 these numbers in the table of contents. Before that, it is looked whether anything is wider than the
-paper.
+paper. Fonts are those of the system: where none has Chinese characters, chapter 1 shows boxes.
 """
 
 from __future__ import annotations

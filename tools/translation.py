@@ -32,6 +32,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.pofile import read_po, write_po
 
 from chapters import ROOT, chapters, contents
+from chapters import pages as all_pages
 from translation_check import faults
 
 LANGUAGE = "zh_CN"
@@ -61,14 +62,13 @@ class State(NamedTuple):
         return self.translated / self.whole if self.whole else 0.0
 
 
-def folder(root: Path = ROOT, language: str = LANGUAGE) -> Path:
-    return root / "locale" / language / "LC_MESSAGES"
+def folder(root: Path = ROOT) -> Path:
+    return root / "locale" / LANGUAGE / "LC_MESSAGES"
 
 
-def pages(root: Path = ROOT, language: str = LANGUAGE) -> list[str]:
+def pages(root: Path = ROOT) -> list[str]:
     """The pages that have a file of translations, in the book's order."""
-    listed = [value for key, value in contents(root) if key != "caption"]
-    return [page for page in listed if (folder(root, language) / f"{page}.po").is_file()]
+    return [page for page in all_pages(root) if (folder(root) / f"{page}.po").is_file()]
 
 
 # ---- what there is to translate ------------------------------------------------------------------
@@ -123,7 +123,7 @@ def extract(wanted: Sequence[str], root: Path = ROOT) -> dict[str, Catalog]:
         found = {}
         for page in wanted:
             written = (output / "_build" / "gettext" / f"{page}.pot").read_text(encoding="utf-8")
-            # The address is another one in each fork; it is filled in again when the book is built.
+            # The address is another one in each fork; `build` fills it in.
             with BytesIO(written.replace(url, PLACE).encode("utf-8")) as file:
                 found[page] = read_po(file)
     for key, caption in contents(root):
@@ -250,14 +250,16 @@ def build(output: Path, root: Path = ROOT) -> int:
             text = path.read_text(encoding="utf-8")
             path.write_text(text.replace(PLACE, url), encoding="utf-8")
         settings = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
-        settings["sphinx"]["config"] |= {"language": LANGUAGE, "locale_dirs": [str(locale)]}
+        # Sphinx's own index for Chinese takes minutes, and the site has another (book_search.py).
+        changed = {"language": LANGUAGE, "html_search_language": "en", "locale_dirs": [str(locale)]}
+        settings["sphinx"]["config"] |= changed
         # Paths of extensions count from the file's own folder.
         local = settings["sphinx"]["local_extensions"]
         settings["sphinx"]["local_extensions"] = {name: str(root / local[name]) for name in local}
         config = Path(place, "_config.yml")
         config.write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
-        below = ["--path-output", place, "--config", str(config)]
-        if status := subprocess.call([*COMMAND, *below, *strict], cwd=root, env=environment):
+        second = [*COMMAND, "--path-output", place, "--config", str(config), *strict]
+        if status := subprocess.call(second, cwd=root, env=environment):
             return status
         site = output / "_build" / "html" / LANGUAGE
         shutil.rmtree(site, ignore_errors=True)
@@ -271,9 +273,7 @@ def address_of(root: Path) -> tuple[str, str]:
     from book_repository import UNNAMED, address, github_remote
 
     named = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))["repository"]
-    url = named["url"]
-    if UNNAMED in url:
-        url = github_remote(root) or url
+    url = (UNNAMED in named["url"] and github_remote(root)) or named["url"]
     return address(url, named["branch"], os.environ)
 
 
@@ -282,7 +282,7 @@ def report(root: Path = ROOT) -> Iterator[str]:
     kept = pages(root)
     sources = extract(kept, root)
     yield f"{'page':<28}{'paragraphs':>11}{'translated':>12}{'share':>7}{'fuzzy':>7}{'gone':>6}"
-    for page in [value for key, value in contents(root) if key != "caption"]:
+    for page in all_pages(root):
         if page in kept:
             one = state(page, read(folder(root) / f"{page}.po"), sources[page])
             counts = f"{one.whole:>11}{one.translated:>12}{one.share:>7.0%}"
@@ -301,7 +301,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="PAGE", help="such as 02_bpe")
     given = parser.parse_args()
     if given.job == "update":
-        known = {Path(value).name: value for key, value in contents() if key != "caption"}
+        known = {Path(page).name: page for page in all_pages()}
         if unknown := [name for name in given.names if name not in known]:
             raise SystemExit(f"translation: no page is called {' or '.join(unknown)}; see _toc.yml")
         update([known[name] for name in given.names] or pages())

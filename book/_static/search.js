@@ -3,8 +3,18 @@
 
 const SHOWN = 30;
 
+// Chinese is written without spaces: a run of its characters counts as all pairs of neighbors in it.
+function pairs(word) {
+  const runs = word.match(/\p{Script=Han}+|[^\p{Script=Han}]+/gu) ?? [];
+  return runs.flatMap((run) => {
+    const signs = [...run];
+    if (signs.length < 3 || !/\p{Script=Han}/u.test(run)) return [run];
+    return signs.slice(1).map((sign, place) => signs[place] + sign);
+  });
+}
+
 function words(text) {
-  return text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+  return (text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? []).flatMap(pairs);
 }
 
 // Names in code are found whole and by their parts: KVCache by "KV cache", kv_heads by "heads".

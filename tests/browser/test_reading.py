@@ -41,6 +41,16 @@ def test_every_part_of_the_cover_leads_to_its_chapter(visit: Visit) -> None:
     expect(page.locator("article h1")).to_contain_text(f"{ATTENTION.number}.")
 
 
+def test_chinese_is_searched_by_pairs_of_characters(visit: Visit) -> None:
+    page = visit("search")
+    for text, found in {
+        "词元": ["词元"],
+        "把文本切成词元（token）。": ["把文", "文本", "本切", "切成", "成词", "词元", "token"],
+        "KV cache": ["kv", "cache"],
+    }.items():
+        assert page.evaluate("text => words(text)", text) == found
+
+
 @pytest.mark.parametrize("how", ["from the search page", "from a chapter, by keyboard"])
 def test_search_finds_the_causal_mask(visit: Visit, how: str) -> None:
     if how == "from the search page":
