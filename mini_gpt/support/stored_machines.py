@@ -41,10 +41,3 @@ def written(kind: str, seed: int = 0) -> str:
 def beginning() -> str:
     """Unseen text, a window long, that all of them went on from."""
     return str(_seeds("GPT-2")[0]["prompt"])
-
-
-def costs(against: str = "GPT-2") -> dict[str, list[float]]:
-    """What each kind's honest loss is above another's, seed by seed."""
-    ours = honest(against)
-    pairs = {kind: zip(honest(kind), ours, strict=True) for kind in kinds()}
-    return {kind: [a - b for a, b in both] for kind, both in pairs.items()}
