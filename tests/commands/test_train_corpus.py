@@ -55,9 +55,8 @@ def same(one: Path, other: Path) -> bool:
 
 class TestPrepared:
     @pytest.mark.slow
-    @pytest.mark.parametrize("order", ["random", "epochs"])
     def test_gives_the_model_of_the_text(
-        self, order: str, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, prepared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """To the last bit, in the best loss, in bits per byte."""
         text = tmp_path / "texts"
@@ -66,7 +65,7 @@ class TestPrepared:
             (text / f"{number}.txt").write_text(document, encoding="utf-8")
         runs = [tmp_path / "by-text", tmp_path / "by-tokens"]
         for run, corpus in zip(runs, (text, prepared), strict=True):
-            quick_run(corpus, run, "--order", order, "--sample-tokens", "0")
+            quick_run(corpus, run, "--sample-tokens", "0")
         said = capsys.readouterr().out
         assert same(*runs)
         ends = [metrics(run)[-1] for run in runs]
