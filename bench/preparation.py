@@ -27,17 +27,17 @@ import tiktoken
 from bench import harness
 from mini_gpt.support.corpus import load_documents
 from mini_gpt.support.gpt2_vocabulary import END_OF_TEXT
-from mini_gpt.support.prepare import _shards_of
+from mini_gpt.support.prepare import encode_part
 from mini_gpt.support.prepare_plan import Source, make_plan
 from mini_gpt.support.prepare_pool import Tell, Workers, started
 from mini_gpt.support.prepare_split import Split, Standing
 from mini_gpt.support.prepare_work import Task
 from mini_gpt.support.token_manifest import UNFINISHED
-from mini_gpt.support.tokenizer_file import TOKENIZER_FILE
+from mini_gpt.support.tokenizer_file import TOKENIZER_FILE, fingerprint
 from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
 
-MEGABYTES, QUICK_MEGABYTES = 24.0, 0.2
-SHARD_BYTES = 2_000_000
+MEGABYTES, QUICK_MEGABYTES = 12.0, 0.2
+SHARD_BYTES = 3_000_000
 TARGET = 0.8  # of the processes times tiktoken on one core
 
 
@@ -72,7 +72,7 @@ def with_tiktoken(engine: tiktoken.Encoding, documents: Sequence[str]) -> Turn:
 def timed(task: Task, tell: Tell) -> float:
     """Seconds of the processor that a part takes."""
     used = time.process_time()
-    _shards_of(task, tell)
+    encode_part(task, tell)
     return time.process_time() - used
 
 
@@ -83,8 +83,9 @@ def prepared(corpus: Path, workers: Workers, tokenizer: BPETokenizer) -> Turn:
         out = Path(folder)
         (out / UNFINISHED).mkdir()
         tokenizer.save(out / TOKENIZER_FILE)
+        made_by = fingerprint(tokenizer)
         tasks = [
-            Task(out, number, part, Split(0.01), Standing(), SHARD_BYTES)
+            Task(out, made_by, number, part, Split(0.01), Standing(), SHARD_BYTES)
             for number, part in enumerate(plan.parts)
         ]
         begun = time.perf_counter()

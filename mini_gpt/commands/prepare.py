@@ -13,7 +13,7 @@ import tyro
 
 from mini_gpt.support.prepare import Settings, prepare_tokens
 from mini_gpt.support.prepare_plan import HUB, Source
-from mini_gpt.support.token_manifest import MANIFEST
+from mini_gpt.support.token_manifest import MANIFEST, UNFINISHED
 
 MEGABYTE = 1_000_000
 
@@ -79,6 +79,7 @@ def run_prepare(command: Prepare) -> None:
     )
     processes = _processors() if command.processes is None else command.processes
     complete = (command.out / MANIFEST).exists()
+    goes_on = (command.out / UNFINISHED).exists()
     begun = time.perf_counter()
     try:
         manifest = prepare_tokens(source, command.out, settings, processes=processes)
@@ -98,8 +99,8 @@ def run_prepare(command: Prepare) -> None:
         )
     if not complete:
         read = manifest["training"]["text_bytes"] + manifest["validation"]["text_bytes"]
-        speed = read / MEGABYTE / seconds
-        print(f"{seconds:,.0f} s with {processes} processes, {speed:,.1f} MB/s")
+        speed = "" if goes_on else f", {read / MEGABYTE / seconds:,.1f} MB/s"
+        print(f"{seconds:,.0f} s with {processes} processes{speed}")
     print(f"train on it with: mini-gpt train --corpus {command.out}")
 
 

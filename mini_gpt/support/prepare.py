@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -134,14 +133,15 @@ def prepare_tokens(
         )
         with locked_folder(out):
             begin_folder(out, {**about, "state": plan.state}, tokenizer)
+            made_by = fingerprint(tokenizer)
             tasks = [
-                Task(out, number, part, split, standing, plan.shard_bytes)
+                Task(out, made_by, number, part, split, standing, plan.shard_bytes)
                 for number, (part, standing) in enumerate(
                     zip(plan.parts, standings, strict=True)
                 )
             ]
             parts = workers.map(
-                _shards_of,
+                encode_part,
                 tasks,
                 what=out.name,
                 total=plan.size,
@@ -175,16 +175,16 @@ def _learned(
     )
 
 
-@lru_cache(maxsize=1)
-def _encoder(path: Path, written: int) -> Encoder:
-    """The encoder of a folder; its file is read once in each process."""
-    return Encoder(load_tokenizer(path))
+_encoders: dict[str, Encoder] = {}  # the one that was used last, by its fingerprint
 
 
-def _shards_of(task: Task, tell: Tell) -> list[Record]:
-    """What a worker does with a part."""
-    path = task.folder / TOKENIZER_FILE
-    return make_shards(task, _encoder(path, path.stat().st_mtime_ns), tell)
+def encode_part(task: Task, tell: Tell) -> list[Record]:
+    """What a worker does with a part; the tokenizer is read once in each process."""
+    if task.made_by not in _encoders:
+        _encoders.clear()
+        encoder = Encoder(load_tokenizer(task.folder / TOKENIZER_FILE))
+        _encoders[encoder.fingerprint] = encoder
+    return make_shards(task, _encoders[task.made_by], tell)
 
 
 def _described(source: Source, settings: Settings, plan: Plan) -> dict[str, Any]:

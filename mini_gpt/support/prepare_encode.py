@@ -12,6 +12,7 @@ from mini_gpt.characters import CharTokenizer
 from mini_gpt.support.lone_surrogates import replace_lone_surrogates
 from mini_gpt.support.prepare_split import Piece
 from mini_gpt.support.tiktoken_engine import TiktokenEngine
+from mini_gpt.support.tokenizer_file import fingerprint
 from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
 
 AT_ONCE = 1 << 16  # characters that are encoded at once, about
@@ -21,10 +22,14 @@ BETWEEN = "\n\n"  # what stands between documents where no token ends them
 
 
 class Encoder:
-    """A tokenizer that gives arrays, and counts the bytes that its ids stand for."""
+    """A tokenizer that gives arrays, and counts the bytes that its ids stand for.
+
+    Attributes:
+        fingerprint: Of the tokenizer; it takes a while to compute.
+    """
 
     def __init__(self, tokenizer: CharTokenizer | BPETokenizer) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer, self.fingerprint = tokenizer, fingerprint(tokenizer)
         self._table: Integer[np.ndarray, " _"] | None = None
         self._engine: TiktokenEngine | None = None
         if isinstance(tokenizer, CharTokenizer):

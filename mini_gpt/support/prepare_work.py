@@ -18,7 +18,6 @@ from mini_gpt.support.prepare_split import Assignment, Side, Split, Standing
 from mini_gpt.support.prepare_text import Fragment
 from mini_gpt.support.shard_file import ShardWriter, new_shard, open_shard
 from mini_gpt.support.token_manifest import UNFINISHED
-from mini_gpt.support.tokenizer_file import fingerprint
 
 SIDES: tuple[Side, ...] = ("training", "validation")
 _PREFIX: dict[Side, str] = {"training": "train", "validation": "validation"}
@@ -34,11 +33,14 @@ class Task:
     """A part, and what there is to know for making its shards.
 
     Attributes:
+        folder: It has the tokenizer already.
+        made_by: The tokenizer's fingerprint.
         number: Of the part in the corpus.
         standing: Where in the corpus it begins.
     """
 
     folder: Path
+    made_by: str
     number: int
     part: Part
     split: Split
@@ -86,7 +88,7 @@ def make_shards(
     Raises:
         ValueError, OSError: from the source; from encoding, naming a document.
     """
-    records = finished_records(task, fingerprint(encoder.tokenizer))
+    records = finished_records(task, encoder.fingerprint)
     if records and records[-1].finished:
         return records
     skip = records[-1].documents if records else 0
@@ -121,7 +123,7 @@ class _Making:
         self.text_bytes = 0
         self.encoder = encoder
         vocab_size = encoder.tokenizer.vocab_size
-        made_by = fingerprint(encoder.tokenizer)
+        made_by = encoder.fingerprint
         self.writer: ShardWriter = stack.enter_context(
             new_shard(self.path, vocab_size, made_by)
         )
