@@ -101,14 +101,18 @@ class TokenShards:
         length = len(self)
         if places.size and not -length <= places.min() <= places.max() < length:
             raise IndexError(f"a place is outside the {length} tokens")
-        places = np.where(places < 0, places + length, places)
-        numbers = np.searchsorted(self._ends, places, side="right")
-        found = np.empty(places.shape, self.dtype)
-        for number in np.unique(numbers):
-            here = numbers == number
-            shard = self.shards[number]
-            found[here] = shard[places[here] - (self._ends[number] - len(shard))]
-        return found
+        flat = np.where(places < 0, places + length, places).ravel()
+        numbers = np.searchsorted(self._ends, flat, side="right")
+        # Sorted by shard, so that each is asked once, for all that is wanted of it.
+        order = np.argsort(numbers, kind="stable")
+        every = np.arange(len(self.shards) + 1)
+        borders = np.searchsorted(numbers, every, sorter=order)
+        found = np.empty(flat.shape, self.dtype)
+        for number, shard in enumerate(self.shards):
+            here = order[borders[number] : borders[number + 1]]
+            if len(here):
+                found[here] = shard[flat[here] - (self._ends[number] - len(shard))]
+        return found.reshape(places.shape)
 
 
 # A row of token ids: one array, or the shards of one. Its length has no name, since
