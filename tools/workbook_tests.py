@@ -16,7 +16,7 @@ from chapters import ROOT
 # What a test speaks of that only our solution, or only our repository, has.
 OURS = re.compile(
     r"""setattr\(\s*"mini_gpt\.|setattr\((?:gpt2|sampling|generation_module|Muon|type)\b"""
-    r"""|setattr\(\s*sampling|\bsys\.executable\b"""
+    r"""|setattr\(\s*sampling|\bsys\.executable\b|\b(?:from|import) bench\b"""
     r"""|mark\.(?:gpu|network)\b|\bstored_\w+\(|\.source\b|__file__\)\.resolve|\bgetsource\b|_CACHED"""
 )
 OUR_NAMES = {"checks", "verdicts", "give_hint", "subprocess"}
@@ -145,7 +145,7 @@ def without_words(source: str) -> str:
 def write_tests(folder: Path, stems: list[str], root: Path = ROOT) -> None:
     """Write the tests of these chapters, and what they share."""
     absent = {path.stem for part in ("tools", "book/_ext") for path in (root / part).glob("*.py")}
-    absent |= {"nbformat"}
+    absent |= {"nbformat", "bench"}
     folder.mkdir(parents=True, exist_ok=True)
     for path in sorted((root / "tests").glob("*.py")):
         stem = path.stem.removeprefix("test_")
