@@ -86,6 +86,7 @@ class TestMachine:
     def test_only_the_missing_mask_is_a_leak(self, name: str) -> None:
         check_causality(shaken_twin(machine(name)), random_batch(CONFIG, 2, 6))
 
+    @pytest.mark.slow
     def test_a_missing_mask_is_found_by_the_check(self) -> None:
         assert list(check_model(machine("no mask"))) == ["causality"]
         with pytest.raises(AssertionError, match="position 0 changes with the input at position 1"):
