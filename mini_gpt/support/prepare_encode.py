@@ -71,7 +71,7 @@ class Encoder:
             yield self._ids(text[start:stop] if stop - start < len(text) else text)
             start = stop
         if end is not None and piece.ends:
-            yield np.array([end])
+            yield np.array([end], dtype=np.uintc)
 
     def _stop(self, text: str, start: int) -> int:
         """Where to cut a long text so that its ids do not change."""

@@ -22,6 +22,7 @@ from mini_gpt.support.token_manifest import UNFINISHED
 SIDES: tuple[Side, ...] = ("training", "validation")
 _PREFIX: dict[Side, str] = {"training": "train", "validation": "validation"}
 TOLD_EVERY = 1 << 20  # bytes of the source
+_AT_ONCE = 1 << 16  # tokens that are written at once
 
 
 class Stopped(Exception):
@@ -120,7 +121,9 @@ class _Making:
         self, stack: ExitStack, task: Task, number: int, side: Side, encoder: Encoder
     ) -> None:
         self.path = shard_path(task.folder, task.number, number, side)
-        self.text_bytes = 0
+        self.text_bytes = self._waiting = 0
+        self._parts: list[np.ndarray] = []
+        self._starts: list[int] = []
         self.encoder = encoder
         vocab_size = encoder.tokenizer.vocab_size
         made_by = encoder.fingerprint
@@ -128,10 +131,25 @@ class _Making:
             new_shard(self.path, vocab_size, made_by)
         )
 
+    def begin_document(self) -> None:
+        """What is added from here on belongs to another document."""
+        self._starts.append(self.writer.tokens + self._waiting)
+
     def add(self, ids: Integer[np.ndarray, " _"]) -> None:
-        """Append ids."""
-        self.writer.add(ids)
-        self.text_bytes += self.encoder.text_bytes(ids)
+        """Append ids; those of many short documents are written together."""
+        self._parts.append(ids)
+        self._waiting += len(ids)
+        if self._waiting >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> None:
+        """Hand on what waits."""
+        if self._parts:
+            ids = np.concatenate(self._parts)
+            self.writer.add(ids)
+            self.text_bytes += self.encoder.text_bytes(ids)
+        self.writer.add_starts(np.array(self._starts, dtype=np.int64))
+        self._parts, self._starts, self._waiting = [], [], 0
 
     def shard(self) -> Shard | None:
         """What was written; None if nothing was."""
@@ -161,7 +179,7 @@ def _fill(
         for piece in assignment.pieces(fragment):
             place = making[piece.side]
             if piece.begins:
-                place.writer.begin_document()
+                place.begin_document()
             try:
                 for ids in encoder.encode(piece):
                     place.add(ids)
@@ -177,10 +195,13 @@ def _fill(
             tell(untold)
             untold = 0
         if rolled and size >= task.shard_bytes:
-            tell(untold)
-            return size, documents, False
+            break
+    else:
+        rolled = False
+    for place in making.values():
+        place.flush()
     tell(untold)
-    return size, documents, True
+    return size, documents, not rolled
 
 
 def shard_path(folder: Path, part: int, number: int, side: Side) -> Path:
