@@ -342,8 +342,13 @@ class TestChecks:
     def test_the_usual_order_is_not_the_swapped_one(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        (said,) = verdicts(capsys, checks.swapped_block, DecoderBlock)
-        assert said.startswith("not yet: for a stream expected")
+        class Usual(DecoderBlock):
+            def forward(self, stream: Tensor, cache: Any = None, mask: Any = None) -> Tensor:
+                return super().forward(stream, cache, mask)
+
+        empty, usual = verdicts(capsys, checks.swapped_block, DecoderBlock, Usual)
+        assert empty.startswith("not yet: your class has no `forward` of its own")
+        assert usual.startswith("not yet: for a stream expected")
 
     def test_a_mask_is_handed_on(self, capsys: pytest.CaptureFixture[str]) -> None:
         class Deaf(Swapped):
