@@ -40,6 +40,7 @@ from mini_gpt.popular_account import (
     same_size,
     train_machine,
 )
+from mini_gpt.position import SinusoidalPositions
 from mini_gpt.support.corpus import load_corpus
 from mini_gpt.support.without_cache import write_anew
 from mini_gpt.trainer import TrainConfig
@@ -88,6 +89,7 @@ def machine(kind: str, vocab_size: int, shape: dict[str, Any]) -> GPT:
     else:
         model = account_machine(same_size(config, KINDS[kind]), KINDS[kind])
     if kind.endswith("small"):
+        assert isinstance(model.positions, SinusoidalPositions)
         model.positions.table *= SMALL
     if kind == "feed-forward first, added":
         model.decoder.blocks = nn.ModuleList(SwappedBlock(config) for _ in range(config.layers))

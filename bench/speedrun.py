@@ -32,6 +32,7 @@ from torch.nn import functional as F
 
 from bench import harness
 from bench.records import SEEDS, Track, verdict
+from mini_gpt.config import GPTConfig
 from mini_gpt.diagnostics import flops_per_token
 from mini_gpt.loss import next_token_loss
 from mini_gpt.model import GPT
@@ -122,10 +123,11 @@ def clock(track: Track, rounds: int) -> dict[str, Any]:
     recipe = track.shortened(RECORD)
     settings = replace(recipe.training, steps=100_000, warmup_steps=0)
     shape = replace(track.shape, **recipe.model)
+    rms = replace(shape, normalization="rms")
 
-    def stepper(normalization: str = "layer", **changes: Any) -> Stepper:
+    def stepper(shape: GPTConfig = shape, **changes: Any) -> Stepper:
         torch.manual_seed(1)
-        model = GPT(replace(shape, normalization=normalization))
+        model = GPT(shape)
         return Stepper(model, track.training, replace(settings, **changes))
 
     apart = stepper()
@@ -139,7 +141,7 @@ def clock(track: Track, rounds: int) -> dict[str, Any]:
         "as it is": stepper(),
         "loss outside the model": apart,
         "AdamW in place of Muon": stepper(optimizer="adamw"),
-        "RMS normalization": stepper("rms"),
+        "RMS normalization": stepper(rms),
     }
     if not track.quick:
         contestants["compiled"] = stepper(compile=True)

@@ -654,7 +654,7 @@ class TestCover:
         places = list(book_cover.DISCS.values())
         for place, (x, y) in enumerate(places):
             assert 13 <= x <= book_cover.WIDTH - 13
-            assert 13 <= y <= book_cover.HEIGHT - 8
+            assert book_cover.TOP + 13 <= y <= book_cover.HEIGHT - 8
             assert all(math.dist((x, y), other) >= 28 for other in places[:place])
 
     def test_a_chapter_without_a_disc_is_left_to_the_table(self) -> None:

@@ -28,13 +28,23 @@ sys.path.append(str(Path(__file__).resolve().parents[2] / "tools"))
 
 from chapters import chapters
 
-WIDTH, HEIGHT = 460, 668
+WIDTH, TOP, HEIGHT = 460, -70, 668  # from TOP to HEIGHT
 LEFT, RIGHT = 80, 360  # the boxes of the model
 MIDDLE = (LEFT + RIGHT) / 2
 STREAM = 112  # the residual stream runs up here
 INNER_LEFT, INNER_RIGHT = 150, 344  # the boxes beside it, in a block
 TEXT = "To be"  # five positions
 READ, WRITTEN = 30, 416  # the two loops beside the model: training, writing
+
+# What is done with the finished model, in the row above it.
+USES = {
+    "evaluation": "measure",
+    "inspection": "look inside",
+    "finetuning": "teach",
+    "reinforcement": "reward",
+    "speedrun": "race",
+    "popular_account": "check",
+}
 
 # Where each chapter's disc stands, by the chapter's stem.
 DISCS = {
@@ -58,6 +68,7 @@ DISCS = {
     "sampling": (WRITTEN, 260),
     "generation": (WRITTEN, 340),
     "speculative": (WRITTEN, 560),
+    **{stem: (62 + 67 * place, -44) for place, stem in enumerate(USES)},
 }
 
 DESCRIPTION = (
@@ -67,7 +78,8 @@ DESCRIPTION = (
     "result of a feed-forward network. The output head gives a probability to every possible next "
     "token. On the right, one token is sampled and appended to the text, and the loop begins "
     "again. On the left, training compares the probabilities with what really came next in the "
-    "data."
+    "data. Above, the finished model is measured, looked into, taught, rewarded, made in less "
+    "time, and used to check what is said of such models."
 )
 
 
@@ -247,13 +259,18 @@ def cover(links: Mapping[str, Link]) -> str:
         probabilities(MIDDLE - 98, 66, 200, 52),
         element("path", "flow", d=f"M{MIDDLE - 100} 66H{MIDDLE + 100}"),
         words(MIDDLE, 84, "a probability for every next token", "note"),
+        box(READ, TOP + 4, WRITTEN - READ, 60, "frame"),
+        *(
+            chapter(stem, links, words(DISCS[stem][0], -16, use, "note"))
+            for stem, use in USES.items()
+        ),
         # the discs on the loops
         *(chapter(stem, links) for stem in ("data", "loss", "optimizer", "trainer", "run")),
         *(chapter(stem, links) for stem in ("sampling", "generation", "speculative")),
     ]
     head = element("path", "head", d="M0 0L8 4L0 8z")
     return (
-        f'<svg class="book-cover" viewBox="0 0 {WIDTH} {HEIGHT}" role="group" '
+        f'<svg class="book-cover" viewBox="0 {TOP} {WIDTH} {HEIGHT - TOP}" role="group" '
         'aria-labelledby="cover-title" aria-describedby="cover-description">'
         '<title id="cover-title">The model that this book builds, part by part</title>'
         f'<desc id="cover-description">{escape(DESCRIPTION)}</desc>'
