@@ -101,7 +101,7 @@ class TextStretch:
             if self.marked:  # line breaks around a marker belong to it
                 text = text.lstrip("\n") if begins else text
                 text = text.rstrip("\n") if ends else text
-            if not (begins and ends) or text.strip():
+            if not (begins and ends) or (text and not text.isspace()):
                 yield Fragment(text, size, begins, ends, key)
             begins, place, key = ends, place + size, None
 
