@@ -70,6 +70,7 @@ class TestRecipe:
         assert RECIPES["published"].config == PUBLISHED.training
         assert {name: getattr(SHAPE, name) for name in SIZE} == SIZE
 
+    @pytest.mark.slow
     def test_a_run_is_that_of_a_stepper(self) -> None:
         recipe = RECORD.with_training(**FEW)
         seen: list[tuple[int, float]] = []
