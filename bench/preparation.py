@@ -36,8 +36,8 @@ from mini_gpt.support.token_manifest import UNFINISHED
 from mini_gpt.support.tokenizer_file import TOKENIZER_FILE, fingerprint
 from mini_gpt.tokenizer import GPT2_PATTERN, BPETokenizer
 
-MEGABYTES, QUICK_MEGABYTES = 12.0, 0.2
-SHARD_BYTES = 3_000_000
+MEGABYTES, QUICK_MEGABYTES = 16.0, 0.2
+SHARD_BYTES = 8_000_000
 TARGET = 0.8  # of the processes times tiktoken on one core
 
 
