@@ -65,12 +65,10 @@ def answer_to_the_right(letters: str) -> Picture:
     )
     cell = min(46, 452 / time)
     for place in range(time):
-        last = place == time - 1
+        last, x, size = place == time - 1, cell * place, (cell - 8, 30)
         color = "green" if last else "red"
-        sheet.box(
-            cell * place, 0, cell - 8, 30, shown[place + 1], color=color, mono=True
-        )
-        sheet.box(cell * place, 96, cell - 8, 30, shown[place], color="gray", mono=True)
+        sheet.box(x, 0, *size, shown[place + 1], color=color, mono=True)
+        sheet.box(x, 96, *size, shown[place], color="gray", mono=True)
         middle = cell * place + cell / 2 - 4
         if not last:
             sheet.arrow([(middle + cell - 4, 94), (middle + 3, 33)], color="red")
@@ -78,9 +76,8 @@ def answer_to_the_right(letters: str) -> Picture:
     sheet.text((0, -14), "asked for", size=13, anchor="start")
     sheet.text((0, 142), "given", size=13, anchor="start")
     sheet.text((end, 142), "nothing to the right", size=13, anchor="end", color="green")
-    sheet.arrow(
-        [(end - cell / 2 + 4, 92), (end - cell / 2 + 4, 34)], color="green", dashed=True
-    )
+    x = end - cell / 2 + 4
+    sheet.arrow([(x, 92), (x, 34)], color="green", dashed=True)
     return sheet.finish()
 
 
@@ -279,9 +276,8 @@ def orders() -> Picture:
 
 def departures(names: Sequence[str]) -> Picture:
     """Where in a block each departure acts, from the input upwards."""
-    acts = {
-        "no mask": "the table of who sees whom",
-        "cut sequence": "the table of who sees whom",
+    acts = dict.fromkeys(("no mask", "cut sequence"), "the table of who sees whom")
+    acts |= {
         "positions inside": "queries, keys and values",
         "one frequency": "the rows that are added there",
         "feed-forward first": "what makes them; no second part",
