@@ -68,7 +68,7 @@ DISCS = {
     "sampling": (WRITTEN, 260),
     "generation": (WRITTEN, 340),
     "speculative": (WRITTEN, 560),
-    **{stem: (62 + 67 * place, -44) for place, stem in enumerate(USES)},
+    **{stem: (65 + 66 * place, -44) for place, stem in enumerate(USES)},
 }
 
 DESCRIPTION = (
@@ -259,7 +259,7 @@ def cover(links: Mapping[str, Link]) -> str:
         probabilities(MIDDLE - 98, 66, 200, 52),
         element("path", "flow", d=f"M{MIDDLE - 100} 66H{MIDDLE + 100}"),
         words(MIDDLE, 84, "a probability for every next token", "note"),
-        box(READ, TOP + 4, WRITTEN - READ, 60, "frame"),
+        box(18, TOP + 4, WIDTH - 36, 60, "frame"),
         *(
             chapter(stem, links, words(DISCS[stem][0], -16, use, "note"))
             for stem, use in USES.items()
