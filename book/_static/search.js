@@ -110,7 +110,9 @@ function find(query) {
     if (occurrences(entry.heading, terms)) score += 3;
     const share = matched / rarity.reduce((sum, one) => sum + one, 0);
     score += terms.reduce((sum, _, number) => sum + 2 * rarity[number] * perPage[number].get(entry.address), 0);
-    return { entry, score: score * share ** 2 * (LATE.includes(entry.title) ? 0.6 : 1) };
+    // Who asks for a word wants it explained; the reference only tells how it is called.
+    const lower = LATE.includes(entry.title) ? 0.6 : entry.address.startsWith("book/reference_") ? 0.4 : 1;
+    return { entry, score: score * share ** 2 * lower };
   });
   const best = Math.max(...scored.map((one) => one.score));
   // What the glossary says of just this term comes first.

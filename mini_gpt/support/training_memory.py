@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from mini_gpt.config import GPTConfig
@@ -26,9 +28,12 @@ def training_bytes_by_part(
     """
     whole_number("processes", processes, at_least=1)
     with torch.device("meta"):
-        named = dict(GPT(config).named_parameters())
-    rows = {name: -(-len(weight) // processes) for name, weight in named.items()}
-    held = {name: 4 * rows[name] * weight[0].numel() for name, weight in named.items()}
+        named = dict(GPT(replace(config, layers=1)).named_parameters())
+    held = {}
+    for name, weight in named.items():
+        rows = -(-len(weight) // processes)
+        alike = config.layers if name.startswith("decoder.blocks.") else 1
+        held[name] = alike * 4 * rows * weight[0].numel()
     once = [n for n, w in named.items() if w.ndim == 2 and n.startswith("decoder.")]
     total, saved = sum(held.values()), sum(held[name] for name in once)
     averages = 2 * total - (saved if optimizer == "muon" else 0)

@@ -1,4 +1,4 @@
-"""One browser for all these tests: the system's Chromium, without a network, over file://."""
+"""One browser for each file of tests: the system's Chromium, without a network, over file://."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("browser")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site() -> Path:
     """The folder of the built pages."""
     return book().site
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(site: Path) -> Iterator[Browser]:
     """The system's Chromium. The site comes first: a book that does not build needs no browser."""
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -48,7 +48,7 @@ def browser(site: Path) -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def context(browser: Browser) -> Iterator[Callable[[View], BrowserContext]]:
     """For each view one window, with a fresh profile that has the theme's own setting stored."""
     opened: list[BrowserContext] = []

@@ -104,7 +104,7 @@ class Seen:
     violations: list[str] = field(default_factory=list)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def look(site: Path, context: Callable[[View], BrowserContext]) -> Callable[[str, View], Seen]:
     """Look at a page, once for each view, with its solutions unfolded; note all that is wrong."""
     axe = AXE.read_text(encoding="utf-8")

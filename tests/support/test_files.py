@@ -199,8 +199,8 @@ def test_pages_of_a_mapped_file_are_given_back(tmp_path: Path) -> None:
 
 
 def test_arrays_in_memory_keep_their_pages() -> None:
-    numbers = np.arange(12).reshape(3, 4)
-    release_pages(numbers[1:])
+    numbers = np.arange(12)
+    release_pages(numbers[4:])
     assert numbers.sum() == 66
 
 
