@@ -216,6 +216,15 @@ def json_path(name: str, folder: Path) -> Path:
     return (stored_results.FOLDER if in_package else folder) / f"{name}.json"
 
 
+def stored_runs(name: str, folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """The runs of a benchmark by their kind, as far as they are there: more go beside them."""
+    path = json_path(name, folder)
+    if not path.exists():
+        return {}
+    runs: dict[str, list[dict[str, Any]]] = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    return runs
+
+
 def save(name: str, results: Mapping[str, Any], markdown: str, folder: Path) -> None:
     """Write the results as `name.json` and `name.md`.
 

@@ -15,7 +15,6 @@ Everything is drawn from seeds, on one thread: the same machine gives the same n
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Collection
 from dataclasses import replace
@@ -147,10 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     harness.prepare(options)
     torch.set_num_threads(options.threads or 1)
-    path = harness.json_path("popular_account", options.out)
-    stored: dict[str, list[dict[str, Any]]] = {}
-    if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    stored = harness.stored_runs("popular_account", options.out)
     for seed in options.seeds:
         for kind in options.only or KINDS:
             run = one(kind, seed, options.quick)

@@ -16,7 +16,6 @@ Everything is drawn from seeds, on one thread: the same machine gives the same n
 from __future__ import annotations
 
 import copy
-import json
 import sys
 from collections import Counter
 from itertools import islice
@@ -220,10 +219,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     harness.prepare(options)
     torch.set_num_threads(options.threads or 1)
-    path = harness.json_path("reinforcement", options.out)
-    stored: dict[str, list[dict[str, Any]]] = {}
-    if path.exists():
-        stored = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    stored = harness.stored_runs("reinforcement", options.out)
     jobs: list[tuple[str, str, Any]] = [(way, "sorting", sort_one) for way in WAYS]
     jobs += [(kind, "dpo", prefer_one) for kind in BETAS]
     jobs += [(price, "verse", verse_one) for price in PRICES]

@@ -244,14 +244,14 @@ def test_a_run_that_misses_the_loss_is_said_to(tmp_path: Path) -> None:
 
 def test_both_recipes_train_models_of_one_size() -> None:
     models = [
-        GPT(GPTConfig(65, **time_to_loss.SHAPE, **recipe.model))
-        for recipe in time_to_loss.RECIPES.values()
+        GPT(GPTConfig(65, **time_to_loss.FULL_SHAPE, **one.recipe.model))
+        for one in time_to_loss.CONTESTANTS.values()
     ]
     published, ours = (count_parameters(model) for model in models)
     assert ours == pytest.approx(published, rel=0.02)
     # Muon has the matrices of the blocks, all of them, and AdamW the rest, each once.
-    recipe = time_to_loss.RECIPES["mini_gpt"]
-    stepper = Stepper(models[1], np.arange(500) % 65, recipe.config)
+    recipe = time_to_loss.CONTESTANTS["mini_gpt"].recipe
+    stepper = Stepper(models[1], np.arange(500) % 65, recipe.training)
     muon, adamw = (
         [p for group in optimizer.param_groups for p in group["params"]]
         for optimizer in stepper.optimizers

@@ -22,7 +22,6 @@ from mini_gpt.generation import InferenceSession
 from mini_gpt.loss import evaluate
 from mini_gpt.model import GPT
 from mini_gpt.speedrun import (
-    PUBLISHED,
     RECORD,
     SHAPE,
     TARGET,
@@ -61,14 +60,6 @@ class TestRecipe:
         assert (other.training.steps, other.training.beta1) == (7, 0.5)
         assert other.model == {**RECORD.model, "bias": False}
         assert (RECORD.training.beta1, "bias" in RECORD.model) == (0.8, False)
-
-    def test_the_published_one_is_what_the_benchmark_has(self) -> None:
-        from bench.time_to_loss import RECIPES
-        from bench.time_to_loss import SHAPE as SIZE
-
-        assert RECIPES["published"].model == PUBLISHED.model
-        assert RECIPES["published"].config == PUBLISHED.training
-        assert {name: getattr(SHAPE, name) for name in SIZE} == SIZE
 
     @pytest.mark.slow
     def test_a_run_is_that_of_a_stepper(self) -> None:

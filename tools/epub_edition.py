@@ -10,7 +10,6 @@ has parsed is written out as XHTML. The same pages give the same file, to the la
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from playwright.sync_api import Browser
 import check_epub
 from chapters import ROOT
 from manuscript import Page, document, manuscript
-from pdf_edition import EDITIONS, MATHJAX, MINUTES, SITE, SUBTITLE, TITLE, chromium
+from pdf_edition import MATHJAX, MINUTES, SUBTITLE, TITLE, asked, chromium
 
 STYLE = ROOT / "tools" / "editions" / "epub.css"
 LIGHT = re.compile(r'^html\[data-theme="light"\] (?P<rule>\.highlight.*)$', re.MULTILINE)
@@ -236,13 +235,7 @@ def make(site: Path, output: Path, names: Sequence[str] | None = None, root: Pat
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
-    parser.add_argument("names", nargs="*", metavar="PAGE", help="such as book/09_attention")
-    parser.add_argument("--site", type=Path, default=SITE, help="the folder with the built pages")
-    parser.add_argument("--output", type=Path, default=EDITIONS / "mini_gpt.epub")
-    given = parser.parse_args()
+    given = asked(__doc__, "epub")
     start = time.monotonic()
     try:
         count = make(given.site, given.output, given.names or None)

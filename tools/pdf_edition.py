@@ -192,14 +192,19 @@ def make(
     return finish(output), wider
 
 
-def main() -> int:
+def asked(description: str | None, kind: str) -> argparse.Namespace:
+    """What the command line of an edition asks for: some pages or all, from where, to where."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=description, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("names", nargs="*", metavar="PAGE", help="such as book/09_attention")
     parser.add_argument("--site", type=Path, default=SITE, help="the folder with the built pages")
-    parser.add_argument("--output", type=Path, default=EDITIONS / "mini_gpt.pdf")
-    given = parser.parse_args()
+    parser.add_argument("--output", type=Path, default=EDITIONS / f"mini_gpt.{kind}")
+    return parser.parse_args()
+
+
+def main() -> int:
+    given = asked(__doc__, "pdf")
     start = time.monotonic()
     try:
         count, wider = make(given.site, given.output, given.names or None)
